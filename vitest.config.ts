@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // The emulator's thread and the tests share few cores: files in parallel processes, not threads,
+    // so that each has its own copy of the native library.
+    pool: 'forks',
+  },
+});
