@@ -1,0 +1,85 @@
+/*
+ * libbeta: what TypeScript cannot do itself. Volatile register access, barriers, the DMA window, the emulator and
+ * the kernels; no policy. One header, one device vtable (device/device.h) behind it, every device equal.
+ *
+ * Conventions. Functions that can fail return 0 or a negative errno; beta_error() then has a sentence for people.
+ * A device may be used from one thread at a time, except that beta_close must be the last call.
+ */
+#ifndef BETA_H
+#define BETA_H
+
+#include <stdint.h>
+
+#include "beta_contract.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library is built with hidden visibility: this marks what it exports. */
+#if defined(__GNUC__)
+#define BETA_API __attribute__((visibility("default")))
+#else
+#define BETA_API
+#endif
+
+typedef struct beta_device beta_device;
+
+/* ABI of this header; the TypeScript side refuses a library with another number. */
+#define BETA_ABI 1u
+BETA_API uint32_t beta_abi(void);
+
+/* The sentence that explains the last failure on this thread; never NULL, valid until the next call. */
+BETA_API const char *beta_error(void);
+
+/*
+ * Opens a device by URI and gives it a DMA window.
+ *   emu:[?option=value&...]   the emulator; options: max_k, max_kp, ring_log2 lower the limits it reports
+ * window_bytes: size of the window, a multiple of 64 KiB, < 4 GiB. Its memory is zero.
+ * Returns 0 and the device, or -EINVAL (URI, option, size), -ENODEV (unknown scheme), -ENOMEM.
+ */
+BETA_API int beta_open(const char *uri, uint64_t window_bytes, beta_device **device);
+BETA_API void beta_close(beta_device *device);
+
+/* Registers: aligned 32-bit volatile accesses (CONTRACT 2). An offset that is unaligned or outside the page reads 0. */
+BETA_API uint32_t beta_reg_read(beta_device *device, uint32_t offset);
+BETA_API void beta_reg_write(beta_device *device, uint32_t offset, uint32_t value);
+
+/* The window: address in this process, address on the engine's bus, bytes. */
+BETA_API void *beta_window(beta_device *device);
+BETA_API uint64_t beta_window_bus(const beta_device *device);
+BETA_API uint64_t beta_window_bytes(const beta_device *device);
+
+/* Doorbell: everything written so far becomes visible to the engine, then TAIL = tail. */
+BETA_API void beta_kick(beta_device *device, uint32_t tail);
+
+/*
+ * Waits until (int32)(HEAD - sequence) >= 0, FAULT is not zero, or timeout_us have passed; then a load barrier.
+ * Returns BETA_WAIT_DONE, BETA_WAIT_TIMEOUT or BETA_WAIT_FAULT, or a negative errno (the device is gone).
+ * Sleeps by the contract's recipe (WAKE, IRQ_EN, re-test, block); a spurious wake-up is harmless. The deadline is the
+ * caller's: it sees whether HEAD moved and waits again.
+ */
+#define BETA_WAIT_DONE 0
+#define BETA_WAIT_TIMEOUT 1
+#define BETA_WAIT_FAULT 2
+BETA_API int beta_wait(beta_device *device, uint32_t sequence, uint32_t timeout_us);
+
+/*
+ * Cache maintenance of a window range before the engine reads it, and before the CPU reads what the engine wrote. The
+ * emulator also learns from the first which operands changed. Returns 0 or -EINVAL (outside the window).
+ */
+BETA_API int beta_sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes);
+BETA_API int beta_sync_for_cpu(beta_device *device, uint32_t offset, uint32_t bytes);
+
+/*
+ * Runs `count` vector step records (vector/steps.yaml) in order on the calling thread; all operands lie in the window.
+ * Returns 0, or -EINVAL with the index of the refused record in *failed: a record that is malformed or reaches outside
+ * the window runs not at all.
+ */
+BETA_API int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
