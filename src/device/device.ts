@@ -1,0 +1,256 @@
+/**
+ * The driver: one class for every device that keeps the engine contract. It owns the window and the ring, submits
+ * descriptors, waits with a bound, and turns faults into errors. It knows no models and makes no choice about order.
+ */
+import { constants } from 'node:os';
+import { NativeDevice, NativeError } from '../native/device.js';
+import { alignUp, WindowAllocator } from './allocator.js';
+import { type Capabilities, readCapabilities } from './capabilities.js';
+import { BITS, DESCRIPTOR_BYTES, FAULT, REG } from './contract.generated.js';
+import { decodeDescriptor } from './descriptor.js';
+import { DeviceError, DeviceTimeoutError, FaultError } from './errors.js';
+import { Ring } from './ring.js';
+import { parseDeviceUri } from './uri.js';
+
+export interface DeviceOptions {
+  /** Longest wait without progress, milliseconds; restarts whenever HEAD moves. */
+  readonly timeoutMs?: number;
+  /** log2 of the ring's entries; the device's RING_MAX bounds it. */
+  readonly ringLog2?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** 1024 descriptors: a whole forward of a short batch, 64 KiB of the window. */
+const DEFAULT_RING_LOG2 = 10;
+/** Bound of a reset: draining one tile, or finding out that the engine is gone. */
+const RESET_TIMEOUT_MS = 5_000;
+
+const READY = BITS.STATUS_READY.mask << BITS.STATUS_READY.shift;
+const FAULTED = BITS.STATUS_FAULT.mask << BITS.STATUS_FAULT.shift;
+
+export class Device {
+  readonly uri: string;
+  readonly capabilities: Capabilities;
+  /** Ranges of the window for models and arenas; the ring has its own. */
+  readonly allocator: WindowAllocator;
+  readonly #native: NativeDevice;
+  readonly #ring: Ring;
+  readonly #timeoutMs: number;
+  /** Sticky: set by the first fault, cleared by reset() alone. */
+  #fault: FaultError | undefined;
+
+  private constructor(uri: string, native: NativeDevice, options: DeviceOptions) {
+    this.uri = uri;
+    this.#native = native;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.capabilities = readCapabilities((offset) => native.readReg(offset));
+    const log2 = Math.min(options.ringLog2 ?? DEFAULT_RING_LOG2, this.capabilities.ringLog2Max);
+    this.#ring = new Ring(native.window, 0, log2);
+    this.allocator = new WindowAllocator(alignUp(this.#ring.bytes, 4096), native.window.byteLength);
+    this.reset();
+  }
+
+  /** Opens the device of a URI, checks that this host can drive it, and starts it. Throws DeviceError. */
+  static open(uri: string, options: DeviceOptions = {}): Device {
+    const { native: nativeUri, windowBytes } = parseDeviceUri(uri);
+    const native = asDeviceError(
+      (errno) => (errno === constants.errno.EINVAL ? 'bad-uri' : 'no-device'),
+      () => NativeDevice.open(nativeUri, windowBytes),
+    );
+    try {
+      return new Device(uri, native, options);
+    } catch (error) {
+      native.close();
+      throw error;
+    }
+  }
+
+  /** The DMA window as this process sees it. Valid until close(). */
+  get window(): Uint8Array {
+    return this.#native.window;
+  }
+
+  /** Count of descriptors submitted since reset, modulo 2^32. */
+  get submitted(): number {
+    return this.#ring.tail;
+  }
+
+  /**
+   * Reset by contract section 2: RUN = 0 until the engine is quiet, configuration, RUN = 1 until it is ready. Clears a
+   * fault. Descriptors that were not complete are gone; the window keeps its bytes.
+   */
+  reset(): void {
+    const native = this.#native;
+    native.writeReg(REG.CTRL, 0);
+    this.#poll('reset', (status) => status === 0);
+    this.#fault = undefined;
+    this.#ring.rewind();
+    native.writeReg(REG.IRQ_EN, 0);
+    native.writeReg(REG.WAKE, 0);
+    native.writeReg(REG.TAIL, 0);
+    native.writeReg(REG.WIN_LO, Number(native.bus & 0xffff_ffffn));
+    native.writeReg(REG.WIN_HI, Number(native.bus >> 32n));
+    native.writeReg(REG.WIN_SIZE, native.window.byteLength);
+    native.writeReg(REG.RING, this.#ring.off);
+    native.writeReg(REG.RING_LOG2, this.#ring.log2);
+    native.writeReg(REG.CTRL, 1);
+    if (this.#poll('start', (status) => (status & (READY | FAULTED)) !== 0) & FAULTED)
+      throw this.#readFault();
+  }
+
+  /**
+   * Submits `count` descriptors from `descriptors` (64 bytes each, starting with number `first`) and returns the sequence
+   * number to wait for. Waits, bounded, where the ring is full. Throws FaultError, DeviceTimeoutError or
+   * DeviceError 'gone'.
+   */
+  submit(descriptors: Uint8Array, first: number, count: number): number {
+    this.#check();
+    if (!(first >= 0 && count >= 0 && (first + count) * DESCRIPTOR_BYTES <= descriptors.byteLength)) {
+      throw new RangeError(
+        `descriptors ${first} to ${first + count} of ${descriptors.byteLength / DESCRIPTOR_BYTES}`,
+      );
+    }
+    let next = first;
+    const end = first + count;
+    while (next < end) {
+      const space = this.#space();
+      if (space === 0) {
+        // Wake with a quarter of the ring free rather than for every single entry.
+        this.wait((this.#ring.tail - this.#ring.entries + Math.ceil(this.#ring.entries / 4)) >>> 0);
+        continue;
+      }
+      const part = Math.min(space, end - next);
+      const tail = this.#ring.write(descriptors, next, part);
+      this.#ring.forEachWritten(part, (off, bytes) => this.#native.syncForDevice(off, bytes));
+      this.#native.kick(tail);
+      next += part;
+    }
+    return this.#ring.tail;
+  }
+
+  /** Returns once work up to `sequence` is complete. Throws FaultError, DeviceTimeoutError or DeviceError 'gone'. */
+  wait(sequence: number): void {
+    this.#check();
+    let head = this.#native.readReg(REG.HEAD);
+    for (;;) {
+      const outcome = asDeviceError(
+        () => 'gone',
+        () => this.#native.wait(sequence, this.#timeoutMs * 1000),
+      );
+      if (outcome === 'done') return;
+      if (outcome === 'fault') throw this.#readFault();
+      const now = this.#native.readReg(REG.HEAD);
+      if (now === head) {
+        throw new DeviceTimeoutError(`waiting for descriptor ${sequence}`, this.#timeoutMs, {
+          head,
+          tail: this.#ring.tail,
+          status: this.#native.readReg(REG.STATUS),
+        });
+      }
+      head = now; // Progress: the deadline starts again.
+    }
+  }
+
+  /** Makes what the CPU wrote in a range visible to the engine. */
+  syncForDevice(off: number, bytes: number): void {
+    this.#native.syncForDevice(off, bytes);
+  }
+
+  /** Makes what the engine wrote in a range visible to the CPU. */
+  syncForCpu(off: number, bytes: number): void {
+    this.#native.syncForCpu(off, bytes);
+  }
+
+  /** Runs vector step records (native/vector/steps.yaml) on this thread. */
+  runVector(records: Uint8Array, first: number, count: number): void {
+    this.#native.vectorRun(records, first, count);
+  }
+
+  /** The engine's own counters since reset: wrapping, not bit-exact. */
+  counters(): { cycles: number; beats: number; readBeats: number; writeBeats: number } {
+    const read = (offset: number) => this.#native.readReg(offset);
+    return {
+      cycles: read(REG.CYCLES),
+      beats: read(REG.BEATS),
+      readBeats: read(REG.RD_BEATS),
+      writeBeats: read(REG.WR_BEATS),
+    };
+  }
+
+  /** Stops the engine and gives the window back. Safe to call twice. */
+  close(): void {
+    this.#native.close();
+  }
+
+  #check(): void {
+    if (this.#fault) throw this.#fault;
+  }
+
+  /** Free slots of the ring; throws 'gone' when HEAD is a count that this driver cannot have caused. */
+  #space(): number {
+    const head = this.#native.readReg(REG.HEAD);
+    const space = this.#ring.space(head);
+    if (space >= 0) return space;
+    throw new DeviceError(
+      'gone',
+      `HEAD is ${head}, but ${this.#ring.tail} descriptors were submitted to a ring of ${this.#ring.entries}: ` +
+        'something else has reset or reprogrammed the engine; reset the device',
+    );
+  }
+
+  #readFault(): FaultError {
+    const at = this.#native.readReg(REG.FAULT_AT);
+    const head = this.#native.readReg(REG.HEAD);
+    const word = this.#native.readReg(REG.FAULT);
+    // CONFIG and RING are about registers; what lies at HEAD then is not to blame.
+    const code = (word >>> BITS.FAULT_CODE.shift) & BITS.FAULT_CODE.mask;
+    const inRing = this.#ring.tail !== head && code !== FAULT.CONFIG && code !== FAULT.RING;
+    const slot = this.#ring.slot(head);
+    if (inRing) this.#native.syncForCpu(slot, DESCRIPTOR_BYTES);
+    const descriptor = inRing
+      ? decodeDescriptor(
+          new DataView(this.window.buffer, this.window.byteOffset, this.window.byteLength),
+          slot,
+        )
+      : undefined;
+    this.#fault = new FaultError(word, at, head, descriptor);
+    return this.#fault;
+  }
+
+  /** Polls STATUS until `done`; bounded by RESET_TIMEOUT_MS. Returns the last STATUS. */
+  #poll(what: string, done: (status: number) => boolean): number {
+    const deadline = performance.now() + RESET_TIMEOUT_MS;
+    for (;;) {
+      const status = this.#native.readReg(REG.STATUS);
+      if (done(status)) return status;
+      if (performance.now() > deadline) {
+        const head = this.#native.readReg(REG.HEAD);
+        throw new DeviceTimeoutError(what, RESET_TIMEOUT_MS, {
+          head,
+          tail: this.#native.readReg(REG.TAIL),
+          status,
+        });
+      }
+    }
+  }
+}
+
+/** Makes a refusal of libbeta a DeviceError with the same sentence: callers meet one family of errors. */
+function asDeviceError<T>(code: (errno: number) => string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof NativeError)
+      throw new DeviceError(code(error.errno), error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** True for the errors after which the device is of no use until reset(). */
+export function needsReset(error: unknown): boolean {
+  return (
+    error instanceof FaultError ||
+    error instanceof DeviceTimeoutError ||
+    (error instanceof DeviceError && error.code === 'gone')
+  );
+}
