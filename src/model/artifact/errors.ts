@@ -1,0 +1,13 @@
+/** A `.beta` file that cannot be used: which file, which part of it, and what to do. */
+export class ArtifactError extends Error {
+  /** Stable: 'not-found', 'truncated', 'bad-header', 'bad-plan', 'bad-tensor', 'bad-tokenizer', 'newer-format', 'damaged'. */
+  readonly code: string;
+  readonly file: string;
+
+  constructor(code: string, file: string, message: string) {
+    super(`${file}: ${message}`);
+    this.name = 'ArtifactError';
+    this.code = code;
+    this.file = file;
+  }
+}

@@ -1,0 +1,19 @@
+import type { Checkpoint } from '../checkpoint/open.js';
+import type { ModelDescription } from '../description.js';
+
+/** What an importer may tell the caller while it works. */
+export interface ImportContext {
+  /** Something the user should know but that does not stop the import. */
+  readonly warn: (message: string) => void;
+  /** `done` of `total` encoder layers. */
+  readonly progress: (what: string, done: number, total: number) => void;
+}
+
+/** One family of checkpoints: one file, its keys and traps. */
+export interface Family {
+  readonly name: string;
+  /** True where the tensor names are this family's fingerprint (docs/quantisation.md). */
+  recognises(checkpoint: Checkpoint): boolean;
+  /** Throws ImportError. */
+  import(checkpoint: Checkpoint, context: ImportContext): ModelDescription;
+}

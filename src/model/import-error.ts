@@ -1,0 +1,11 @@
+/** A checkpoint that can be read but not imported: which tensor or setting, why, and what to do. */
+export class ImportError extends Error {
+  /** Stable: 'unknown-family', 'unsupported', 'missing-tensor', 'wrong-shape', 'bad-values', 'bad-config', 'bad-vocabulary'. */
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'ImportError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,29 @@
+/** Checkpoint folder to canonical model: finds the family and lets its importer work. */
+import type { Checkpoint } from './checkpoint/open.js';
+import type { ModelDescription } from './description.js';
+import { bit } from './families/bit.js';
+import type { Family, ImportContext } from './families/family.js';
+import { ImportError } from './import-error.js';
+
+const FAMILIES: readonly Family[] = [bit];
+
+/** Fingerprints of families that are known but have no importer, so that the error can name them. */
+const KNOWN: readonly { readonly name: string; readonly matches: (key: string) => boolean }[] = [
+  { name: 'BinaryBERT', matches: (key) => /_[12]\.weight$/.test(key) },
+  { name: 'BiBERT', matches: (key) => key.endsWith('.gate') },
+  { name: 'TernaryBERT', matches: (key) => key.endsWith('.weight_clip_val') },
+  { name: 'full-precision BERT', matches: (key) => key.startsWith('bert.encoder.layer.') },
+];
+
+/** Imports a checkpoint. Throws ImportError: unknown family, missing or misshapen tensors, settings without support. */
+export function importModel(checkpoint: Checkpoint, context: ImportContext): ModelDescription {
+  const family = FAMILIES.find((candidate) => candidate.recognises(checkpoint));
+  if (family) return family.import(checkpoint, context);
+  const keys = [...checkpoint.tensors.keys()];
+  const known = KNOWN.find(({ matches }) => keys.some(matches));
+  const supported = FAMILIES.map(({ name }) => name).join(', ');
+  throw new ImportError(
+    'unknown-family',
+    `${checkpoint.file}: ${known ? `this looks like ${known.name}, which has no importer yet` : 'no known family of binary Transformers has such tensors'}; supported: ${supported}`,
+  );
+}

@@ -1,0 +1,110 @@
+/**
+ * The compiled model: what the compiler made of a description, and what an artifact carries. A plan names tensors and holds
+ * every number a program needs; a program for a batch is generated from it (compiler/program.ts). The schema is strict,
+ * because a plan read from a file comes from outside.
+ */
+import { z } from 'zod';
+
+/** Name of a tensor in the artifact. */
+const tensor = z.string().min(1).max(200);
+const size = z.number().int().min(1).max(32768);
+const finite = z.number();
+const format = z.number().int().min(0).max(0x3f);
+
+/** Bit-planes of a weight matrix: rows of `stride` bytes in format `format`. */
+const planes = z.strictObject({ tensor, rows: z.number().int().min(1).max(4_000_000), cols: size, format, stride: z.number().int().min(16).max(2 ** 20) });
+
+/** An activation quantiser and the operand format its codes are packed in. */
+const quantiser = z.strictObject({
+  kind: z.enum(['sign', 'round', 'round-from-min']),
+  format,
+  step: finite.positive(),
+  qmin: z.number().int().min(-128).max(0),
+  qmax: z.number().int().min(0).max(255),
+  /** f32 per channel, added before quantising. */
+  shift: tensor.nullable(),
+});
+
+/** A scale: one number, or f64 per output channel. */
+const scale = z.union([finite, z.strictObject({ tensor })]);
+
+/**
+ * How integer results become the next operand. `threshold`: by the engine's epilogue, exactly. `affine`: the engine returns
+ * int32 and a vector step computes scale*D + bias (+ t*sums) and, where `quantiser` is given, its codes.
+ */
+const threshold = z.strictObject({ kind: z.literal('threshold'), format, table: tensor, why: z.string().max(300) });
+const affine = z.strictObject({
+  kind: z.literal('affine'),
+  scale,
+  bias: tensor.nullable(),
+  /** f64 per channel, multiplied by the run-time offset t of the input; null where the input has none. */
+  sums: tensor.nullable(),
+  quantiser: quantiser.nullable(),
+  why: z.string().max(300),
+});
+const epilogue = z.discriminatedUnion('kind', [threshold, affine]);
+
+const linear = z.strictObject({ name: z.string().max(200), weight: planes, input: quantiser, epilogue });
+
+const norm = z.strictObject({ gamma: tensor, beta: tensor, epsilon: finite.nonnegative() });
+const real = z.strictObject({ tensor, rows: z.number().int().min(1).max(4_000_000) });
+
+const attention = z.strictObject({
+  /** Real score of one integer unit: step_q * step_k / sqrt(head size). */
+  scale: finite.positive(),
+  /** f64 exp(-scale*i), i from 0; null where scores have too many distinct values. */
+  exponentials: z.strictObject({ tensor, length: z.number().int().min(1).max(65536) }).nullable(),
+  probability: quantiser,
+  /** Real value of a code of V: factor of the run-time offset of P. */
+  valueStep: finite.positive(),
+  context: epilogue,
+});
+
+const layer = z.strictObject({
+  query: linear,
+  key: linear,
+  value: linear,
+  attention,
+  output: linear,
+  attentionNorm: norm,
+  up: linear,
+  activation: z.enum(['relu', 'gelu']),
+  down: linear,
+  outputNorm: norm,
+});
+
+const widths = z.array(z.union([z.literal(1), z.literal(2), z.literal(4), z.literal(8), z.literal(16), z.literal(32)])).max(6);
+
+export const planSchema = z.strictObject({
+  family: z.string().max(100),
+  task: z.literal('sequence-classification'),
+  hidden: size,
+  heads: size,
+  intermediate: size,
+  maxTokens: z.number().int().min(3).max(32768),
+  embeddings: z.strictObject({ word: planes, wordScale: tensor, position: real, type: real, norm }),
+  layers: z.array(layer).min(1).max(1024),
+  pooler: linear,
+  classifier: z.strictObject({ weight: real, bias: tensor }),
+  /** A row of ones for sums over V; null where no quantiser of probabilities has a run-time offset. */
+  ones: tensor.nullable(),
+  labels: z.array(z.string().max(1000)).min(1).max(1_000_000),
+  /** What a device must offer (docs/contract.md, CAPS and limits). */
+  requirements: z.strictObject({ aBits: widths, bBits: widths, oBits: widths, maxK: z.number().int().min(1), maxKp: z.number().int().min(1) }),
+});
+
+export type Plan = z.infer<typeof planSchema>;
+export type LayerPlan = z.infer<typeof layer>;
+export type LinearPlan = z.infer<typeof linear>;
+export type QuantiserPlan = z.infer<typeof quantiser>;
+export type EpiloguePlan = z.infer<typeof epilogue>;
+export type AffinePlan = z.infer<typeof affine>;
+export type PlanesPlan = z.infer<typeof planes>;
+export type ScalePlan = z.infer<typeof scale>;
+export type NormPlan = z.infer<typeof norm>;
+
+/** A plan with the bytes of its tensors: what the compiler returns and an artifact stores. */
+export interface CompiledModel {
+  readonly plan: Plan;
+  readonly tensors: ReadonlyMap<string, Uint8Array>;
+}

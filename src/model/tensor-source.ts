@@ -1,0 +1,95 @@
+/** Tensors of a checkpoint by name, with shapes and values checked, and a record of which were used. */
+import type { Checkpoint } from './checkpoint/open.js';
+import type { SourceTensor } from './checkpoint/tensor.js';
+import { ImportError } from './import-error.js';
+
+/** DataParallel prefixes every name; it says nothing about the model. */
+const WRAPPER = 'module.';
+
+export class TensorSource {
+  readonly #tensors: ReadonlyMap<string, SourceTensor>;
+  readonly #file: string;
+  readonly #unused: Set<string>;
+
+  constructor(checkpoint: Checkpoint) {
+    const names = [...checkpoint.tensors.keys()];
+    const wrapped = names.length > 0 && names.every((name) => name.startsWith(WRAPPER));
+    this.#tensors = wrapped
+      ? new Map([...checkpoint.tensors].map(([name, tensor]) => [name.slice(WRAPPER.length), tensor]))
+      : checkpoint.tensors;
+    this.#file = checkpoint.file;
+    this.#unused = new Set(this.#tensors.keys());
+  }
+
+  has(name: string): boolean {
+    return this.#tensors.has(name);
+  }
+
+  /** Marks a tensor as known to have no effect. */
+  ignore(name: string): void {
+    this.#unused.delete(name);
+  }
+
+  /** First dimension of a matrix, the size that a config may not know. */
+  rows(name: string): number {
+    const { shape } = this.#get(name);
+    if (shape.length !== 2) throw new ImportError('wrong-shape', `${this.#file}: ${name} has shape [${shape}], a matrix is needed`);
+    return shape[0]!;
+  }
+
+  /** Row-major values of a weight matrix, all finite, as stored: a float64 file keeps its last bits for the sign decisions. */
+  weights(name: string, rows: number, cols: number): Float32Array | Float64Array {
+    return this.#values(name, [rows, cols]);
+  }
+
+  /** Row-major values of a full-precision matrix, all finite. */
+  matrix(name: string, rows: number, cols: number): Float32Array {
+    return toFloat32(this.#values(name, [rows, cols]));
+  }
+
+  vector(name: string, length: number): Float32Array {
+    return toFloat32(this.#values(name, [length]));
+  }
+
+  /** A scalar: shape [], or [1] from other versions of the saving code. */
+  scalar(name: string): number {
+    const { shape } = this.#get(name);
+    return this.#values(name, shape.length === 0 ? [] : [1])[0]!;
+  }
+
+  /** Warns about tensors that no importer step asked for, so that a misunderstanding does not go unseen. */
+  reportUnused(warn: (message: string) => void): void {
+    const names = [...this.#unused].filter((name) => !name.endsWith('.position_ids'));
+    if (names.length === 0) return;
+    const shown = names.slice(0, 5).join(', ');
+    warn(`${names.length} tensors have no meaning to this importer and were left out: ${shown}${names.length > 5 ? ', ...' : ''}`);
+  }
+
+  #get(name: string): SourceTensor {
+    const tensor = this.#tensors.get(name);
+    if (tensor === undefined) {
+      throw new ImportError('missing-tensor', `${this.#file}: no tensor ${name}; was the whole model saved, with its classification head?`);
+    }
+    this.#unused.delete(name);
+    return tensor;
+  }
+
+  #values(name: string, shape: readonly number[]): Float32Array | Float64Array {
+    const tensor = this.#get(name);
+    if (tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis])) {
+      throw new ImportError('wrong-shape', `${this.#file}: ${name} has shape [${tensor.shape}], config.json makes it [${shape}]`);
+    }
+    if (!tensor.dtype.startsWith('F') && tensor.dtype !== 'BF16') {
+      throw new ImportError('wrong-shape', `${this.#file}: ${name} has type ${tensor.dtype}, floating point is needed`);
+    }
+    const values = tensor.values();
+    for (let i = 0; i < values.length; i++) {
+      if (!Number.isFinite(values[i])) {
+        throw new ImportError('bad-values', `${this.#file}: ${name} holds ${values[i]} at element ${i}; the training run diverged or the file is damaged`);
+      }
+    }
+    return values;
+  }
+}
+
+const toFloat32 = (values: Float32Array | Float64Array) => (values instanceof Float32Array ? values : Float32Array.from(values));

@@ -1,0 +1,108 @@
+/**
+ * BERT WordPiece tokenisation. The work is done by @huggingface/tokenizers; this file decides which tokenisers are
+ * accepted: a tokenizer.json may hold regular expressions and templates, so only BERT's own fixed components pass, and what is
+ * stored in an artifact is their settings and the vocabulary, nothing else.
+ */
+import { Tokenizer } from '@huggingface/tokenizers';
+import { z } from 'zod';
+
+const token = z.string().max(1000);
+
+/** Settings of a BERT WordPiece tokeniser, as stored in an artifact. */
+export const tokenizerSchema = z.strictObject({
+  type: z.literal('bert-wordpiece'),
+  lowercase: z.boolean(),
+  stripAccents: z.boolean().nullable(),
+  cleanText: z.boolean(),
+  handleChineseChars: z.boolean(),
+  unknown: token,
+  classification: token,
+  separator: token,
+  continuation: z.string().max(20),
+  maxCharsPerWord: z.number().int().min(1).max(10_000),
+  /** Token of each id; null where an id has none. */
+  vocabulary: z.array(token.nullable()).min(1).max(4_000_000),
+});
+
+export type TokenizerSettings = z.infer<typeof tokenizerSchema>;
+
+/** The tokens of one text. */
+export interface EncodedText {
+  /** [CLS] pieces [SEP]; never longer than the limit given. */
+  readonly ids: Uint32Array;
+  /** Tokens the whole text has, [CLS] and [SEP] included. */
+  readonly tokens: number;
+  readonly truncated: boolean;
+}
+
+/** Ids a special token needs. */
+const SPECIALS = 2;
+
+export class TextTokenizer {
+  readonly settings: TokenizerSettings;
+  readonly #tokenizer: Tokenizer;
+  readonly #classification: number;
+  readonly #separator: number;
+
+  constructor(settings: TokenizerSettings) {
+    this.settings = settings;
+    const vocab = Object.create(null) as Record<string, number>;
+    settings.vocabulary.forEach((text, id) => {
+      if (text !== null) vocab[text] = id;
+    });
+    const idOf = (text: string) => {
+      const id = vocab[text];
+      if (id === undefined) throw new Error(`the vocabulary has no ${text}, which every BERT tokeniser needs`);
+      return id;
+    };
+    idOf(settings.unknown);
+    this.#classification = idOf(settings.classification);
+    this.#separator = idOf(settings.separator);
+    this.#tokenizer = new Tokenizer(
+      {
+        version: '1.0',
+        truncation: null,
+        padding: null,
+        // No special tokens here: "[SEP]" in somebody's text is text.
+        added_tokens: [],
+        normalizer: {
+          type: 'BertNormalizer',
+          clean_text: settings.cleanText,
+          handle_chinese_chars: settings.handleChineseChars,
+          strip_accents: settings.stripAccents,
+          lowercase: settings.lowercase,
+        },
+        pre_tokenizer: { type: 'BertPreTokenizer' },
+        post_processor: null,
+        decoder: { type: 'WordPiece', prefix: settings.continuation, cleanup: true },
+        model: {
+          type: 'WordPiece',
+          unk_token: settings.unknown,
+          continuing_subword_prefix: settings.continuation,
+          max_input_chars_per_word: settings.maxCharsPerWord,
+          vocab,
+        },
+      },
+      {},
+    );
+  }
+
+  /** Ids a text can produce are below this. */
+  get size(): number {
+    return this.settings.vocabulary.length;
+  }
+
+  /**
+   * Tokens of a text, cut to `maxTokens` the way the published code does: the first maxTokens - 2 pieces between [CLS] and
+   * [SEP]. An empty text gives [CLS] [SEP].
+   */
+  encode(text: string, maxTokens: number): EncodedText {
+    const pieces = this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    const kept = Math.min(pieces.length, maxTokens - SPECIALS);
+    const ids = new Uint32Array(kept + SPECIALS);
+    ids[0] = this.#classification;
+    for (let i = 0; i < kept; i++) ids[i + 1] = pieces[i]!;
+    ids[kept + 1] = this.#separator;
+    return { ids, tokens: pieces.length + SPECIALS, truncated: kept < pieces.length };
+  }
+}
