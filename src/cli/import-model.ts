@@ -1,0 +1,50 @@
+/** Checkpoint folder to artifact: the whole path from one call, used by `beta import` and by tests. */
+import { basename } from 'node:path';
+import { compileModel } from '../compiler/compile.js';
+import type { Provenance } from '../model/artifact/format.js';
+import { writeArtifact } from '../model/artifact/write.js';
+import { openCheckpoint } from '../model/checkpoint/open.js';
+import type { ImportContext } from '../model/families/family.js';
+import { importModel } from '../model/import.js';
+import type { Plan } from '../model/plan.js';
+import { readTokenizer } from '../model/vocabulary.js';
+import { VERSION } from './version.js';
+
+export interface ImportOptions {
+  readonly name?: string;
+  readonly maxTokens?: number;
+}
+
+export interface ImportSummary {
+  readonly plan: Plan;
+  readonly provenance: Provenance;
+  readonly bytes: number;
+}
+
+/** Imports `source` (a folder, or a weights file beside its config.json) into the artifact `file`. */
+export async function importCheckpoint(source: string, file: string, options: ImportOptions, context: ImportContext): Promise<ImportSummary> {
+  const checkpoint = await openCheckpoint(source);
+  try {
+    const warnings: string[] = [];
+    const description = importModel(checkpoint, {
+      ...context,
+      warn: (message) => {
+        warnings.push(message);
+        context.warn(message);
+      },
+    });
+    const tokenizer = readTokenizer(checkpoint.folder, description.embeddings.word.rows);
+    const compiled = compileModel(description, options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens });
+    const provenance: Provenance = {
+      family: description.family,
+      source: basename(checkpoint.file),
+      sourceSha256: checkpoint.sha256,
+      compiler: `beta ${VERSION}`,
+      warnings,
+    };
+    const bytes = writeArtifact(file, { ...compiled, tokenizer, provenance, ...(options.name !== undefined && { name: options.name }) });
+    return { plan: compiled.plan, provenance, bytes };
+  } finally {
+    await checkpoint.close();
+  }
+}

@@ -1,0 +1,108 @@
+/** `beta inspect`: what is in an artifact. */
+import type { Command } from 'commander';
+import { formatName, parseFormat } from '../device/descriptor.js';
+import { Artifact } from '../model/artifact/read.js';
+import type { EpiloguePlan, LayerPlan, LinearPlan } from '../model/plan.js';
+import { modelFile } from './model-file.js';
+import { formatBytes, printable, printFacts, printJson, printLine, printTable } from './output.js';
+
+const name = (format: number) => {
+  const parsed = parseFormat(format);
+  return parsed ? formatName(parsed) : `0x${format.toString(16)}`;
+};
+
+/** One product of a layer: operand formats, and where its result is requantised. */
+interface ProductRow {
+  readonly product: string;
+  readonly shape: string;
+  readonly a: string;
+  readonly b: string;
+  readonly result: string;
+  readonly why: string;
+}
+
+const result = (epilogue: EpiloguePlan) =>
+  epilogue.kind === 'threshold'
+    ? `${name(epilogue.format)} in the engine`
+    : epilogue.quantiser
+      ? `int32, then ${name(epilogue.quantiser.format)} on the CPU`
+      : 'int32';
+
+function products(layer: LayerPlan): ProductRow[] {
+  const linear = ({ name: product, input, weight, epilogue }: LinearPlan): ProductRow => ({
+    product,
+    shape: `${weight.cols} -> ${weight.rows}`,
+    a: name(input.format),
+    b: name(weight.format),
+    result: result(epilogue),
+    why: epilogue.why,
+  });
+  const { query, key, value, attention, output, up, down } = layer;
+  const operand = ({ epilogue }: LinearPlan) => name(epilogue.kind === 'threshold' ? epilogue.format : (epilogue.quantiser?.format ?? 0));
+  return [
+    linear(query),
+    linear(key),
+    linear(value),
+    { product: 'scores', shape: 'Q K^T', a: operand(query), b: operand(key), result: 'int32, then softmax on the CPU', why: attention.exponentials ? `table of ${attention.exponentials.length} exponentials` : 'exp per element' },
+    { product: 'context', shape: 'P V', a: name(attention.probability.format), b: operand(value), result: result(attention.context), why: attention.context.why },
+    linear(output),
+    linear(up),
+    linear(down),
+  ];
+}
+
+function report(artifact: Artifact): void {
+  const { plan, provenance } = artifact;
+  printFacts([
+    ['model', `${artifact.name} (${artifact.id})`],
+    ['file', `${artifact.file}, ${formatBytes(artifact.fileBytes)}`],
+    ['family', printable(plan.family)],
+    ['task', `${plan.task}, ${plan.labels.length} classes`],
+    ['encoder', `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`],
+    ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${artifact.tokenizer.size}`],
+    ['source', `${printable(provenance.source)}, SHA-256 ${provenance.sourceSha256}`],
+    ['compiled by', printable(provenance.compiler)],
+    ['needs', `A ${plan.requirements.aBits.join('/')}, B ${plan.requirements.bBits.join('/')}, output ${plan.requirements.oBits.join('/')} bits; MAX_K ${plan.requirements.maxK}, MAX_KP ${plan.requirements.maxKp}`],
+    ['warnings', provenance.warnings.length === 0 ? 'none' : provenance.warnings.map(printable).join('; ')],
+  ]);
+  // Layers are usually alike: each distinct shape is shown once, with the layers that have it.
+  const shapes = new Map<string, { rows: ProductRow[]; layers: number[] }>();
+  plan.layers.forEach((layer, index) => {
+    const rows = products(layer).map((row) => ({ ...row, product: printable(row.product.replace(/^.*\.layer\.\d+\./, '')) }));
+    const shape = JSON.stringify(rows);
+    const seen = shapes.get(shape);
+    if (seen) seen.layers.push(index);
+    else shapes.set(shape, { rows, layers: [index] });
+  });
+  for (const { rows, layers } of shapes.values()) {
+    printLine(`\nlayer${layers.length > 1 ? 's' : ''} ${layers.join(', ')}`);
+    printTable(
+      ['product', 'shape', 'A', 'B', 'result', 'why'],
+      rows.map(({ product, shape, a, b, result: left, why }) => [product, shape, a, b, left, printable(why)]),
+    );
+  }
+}
+
+export function register(program: Command): void {
+  program
+    .command('inspect')
+    .summary('show what is in a .beta artifact')
+    .description('Shows a model: shape, provenance, what it needs of a device, and where each product is requantised. Checks every header field.')
+    .argument('<file>', 'artifact, or the name of a bundled model')
+    .option('--json', 'print everything as JSON')
+    .addHelpText('after', '\nExamples:\n  $ beta inspect intents\n  $ beta inspect model.beta --json')
+    .action((file: string, options: { json?: true }) => {
+      const artifact = Artifact.open(modelFile(file));
+      if (!options.json) return report(artifact);
+      const { plan, provenance, fileBytes, dataBytes } = artifact;
+      printJson({
+        model: { name: artifact.name, id: artifact.id },
+        file: artifact.file,
+        bytes: fileBytes,
+        data_bytes: dataBytes,
+        provenance,
+        plan,
+        tensors: Object.fromEntries([...artifact.tensors].map(([tensor, { bytes }]) => [tensor, bytes])),
+      });
+    });
+}
