@@ -2,6 +2,7 @@
  * The main thread's side of the engine worker: models by name, concurrent requests gathered into batches, one answer or error for
  * each. While the worker runs one batch the next one forms by itself, so batching costs no request any delay.
  */
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Capabilities } from '../device/capabilities.js';
 import { resolveDeviceUri } from '../device/discovery.js';
@@ -88,6 +89,21 @@ export class HostedModel {
   }
 }
 
+/** What the worker says first; rejects if it dies before that. */
+async function firstMessage(worker: Worker): Promise<FromWorker> {
+  const ended = new AbortController();
+  const { signal } = ended;
+  try {
+    const died = once(worker, 'exit', { signal }).then(([code]) => {
+      throw new HostError({ code: 'worker-lost', message: `the engine worker ended with code ${code} while it started` });
+    });
+    const [message] = await Promise.race([once(worker, 'message', { signal }), died]);
+    return message;
+  } finally {
+    ended.abort();
+  }
+}
+
 interface Job {
   readonly model: string;
   readonly inputs: readonly InferInput[];
@@ -140,12 +156,7 @@ export class EngineHost {
     }
     const workerData: WorkerOptions = { device: uri, models: [...hosted.values()].map(({ name, file }) => ({ name, file })) };
     const worker = new Worker(module ?? new URL('./worker.js', import.meta.url), { workerData });
-    const first = await new Promise<FromWorker>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-      worker.once('exit', (code) => reject(new HostError({ code: 'worker-lost', message: `the engine worker ended with code ${code} while it started` })));
-    });
-    worker.removeAllListeners();
+    const first = await firstMessage(worker);
     if (first.kind !== 'ready') {
       await worker.terminate();
       throw new HostError(first.kind === 'failed' ? first.error : { code: 'internal', message: `the engine worker began with "${first.kind}"` });
