@@ -32,7 +32,8 @@ interface Row {
 const WARM_UP_RUNS = 5;
 const RUNS_MIN = 15;
 
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const median = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const rounded = (value: number, digits = 4) => Number(value.toPrecision(digits));
 
 /** Sequences of random words, the same for the same shape: times must not depend on luck. */
@@ -52,7 +53,8 @@ function measure(session: Session, batch: number, tokens: number, seconds: numbe
   const end = performance.now() + seconds * 1000;
   while (runs.length < RUNS_MIN || performance.now() < end) runs.push(session.run(sequences).times);
   const p50 = median(runs.map(({ total }) => total));
-  const share = (part: (times: RunTimes) => number) => rounded(median(runs.map((times) => part(times) / times.total)), 3);
+  const share = (part: (times: RunTimes) => number) =>
+    rounded(median(runs.map((times) => part(times) / times.total)), 3);
   return {
     batch,
     tokens,
@@ -66,20 +68,29 @@ function measure(session: Session, batch: number, tokens: number, seconds: numbe
 }
 
 export function register(program: Command): void {
-  const bench = program.command('bench').summary('measure speed').description('Measures the speed of a model on a device.');
+  const bench = program
+    .command('bench')
+    .summary('measure speed')
+    .description('Measures the speed of a model on a device.');
   bench
     .command('forward')
     .summary('measure whole forward passes')
-    .description('Measures forward passes of random sentences: median latency, sentences per second, and the share of the time spent waiting for the engine (qmm), in vector steps, and in JavaScript and calls.')
+    .description(
+      'Measures forward passes of random sentences: median latency, sentences per second, and the share of the time spent waiting for the engine (qmm), in vector steps, and in JavaScript and calls.',
+    )
     .argument('<model>', 'artifact, or the name of a bundled model')
     .option('--device <uri>', 'where to run', 'auto')
     .option('--batch <list>', 'batch sizes', wholeNumbers(1, 4096), [1, 32])
     .option('--tokens <list>', 'tokens per sentence (default: 16 and the longest)', wholeNumbers(1, 32768))
     .option('--seconds <n>', 'time for each row', (text) => Number(text), 2)
     .option('--json', 'print as JSON')
-    .addHelpText('after', '\nExamples:\n  $ beta bench forward intents\n  $ beta bench forward model.beta --batch 1,8,32 --tokens 16,128 --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ beta bench forward intents\n  $ beta bench forward model.beta --batch 1,8,32 --tokens 16,128 --json',
+    )
     .action((model: string, options: Options, command: Command) => {
-      if (!(options.seconds > 0 && options.seconds <= 3600)) command.error('error: --seconds must be a number above 0, at most 3600');
+      if (!(options.seconds > 0 && options.seconds <= 3600))
+        command.error('error: --seconds must be a number above 0, at most 3600');
       const artifact = Artifact.open(modelFile(model));
       const uri = resolveDeviceUri(options.device, note);
       const device = Device.open(uri);
@@ -87,12 +98,23 @@ export function register(program: Command): void {
         const session = new Session(device, artifact);
         const longest = artifact.plan.maxTokens;
         const lengths = options.tokens ?? [...new Set([Math.min(16, longest), Math.min(128, longest)])];
-        const rows = lengths.flatMap((tokens) => options.batch.map((batch) => measure(session, batch, tokens, options.seconds)));
+        const rows = lengths.flatMap((tokens) =>
+          options.batch.map((batch) => measure(session, batch, tokens, options.seconds)),
+        );
         if (options.json) return printJson({ rows, model: artifact.id, device: uri });
         const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
         printTable(
           ['batch', 'tokens', 'ms p50', 'sentences/s', 'qmm', 'vector', 'js', 'runs'],
-          rows.map((row) => [row.batch, row.tokens, row.ms_p50, row.sentences_per_s, percent(row.qmm_share), percent(row.vector_share), percent(row.js_share), row.runs]),
+          rows.map((row) => [
+            row.batch,
+            row.tokens,
+            row.ms_p50,
+            row.sentences_per_s,
+            percent(row.qmm_share),
+            percent(row.vector_share),
+            percent(row.js_share),
+            row.runs,
+          ]),
         );
       } finally {
         device.close();

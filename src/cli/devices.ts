@@ -18,11 +18,16 @@ export function register(program: Command): void {
   program
     .command('devices')
     .summary('list the devices of this machine')
-    .description('Lists boards and the emulator, with what each reports about itself, or why it cannot be used.')
+    .description(
+      'Lists boards and the emulator, with what each reports about itself, or why it cannot be used.',
+    )
     .option('--json', 'print as JSON')
     .addHelpText('after', '\nExamples:\n  $ beta devices\n  $ beta devices --json')
     .action((options: { json?: true }) => {
-      const devices = listCandidates().map((candidate) => ({ ...candidate, ...(candidate.usable && { capabilities: probe(candidate.uri) }) }));
+      const devices = listCandidates().map((candidate) => ({
+        ...candidate,
+        ...(candidate.usable && { capabilities: probe(candidate.uri) }),
+      }));
       if (options.json) return printJson({ devices });
       printTable(
         ['device', 'usable', 'contract', 'array', 'limits', 'note'],

@@ -22,7 +22,12 @@ export interface ImportSummary {
 }
 
 /** Imports `source` (a folder, or a weights file beside its config.json) into the artifact `file`. */
-export async function importCheckpoint(source: string, file: string, options: ImportOptions, context: ImportContext): Promise<ImportSummary> {
+export async function importCheckpoint(
+  source: string,
+  file: string,
+  options: ImportOptions,
+  context: ImportContext,
+): Promise<ImportSummary> {
   const checkpoint = await openCheckpoint(source);
   try {
     const warnings: string[] = [];
@@ -34,7 +39,10 @@ export async function importCheckpoint(source: string, file: string, options: Im
       },
     });
     const tokenizer = readTokenizer(checkpoint.folder, description.embeddings.word.rows);
-    const compiled = compileModel(description, options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens });
+    const compiled = compileModel(
+      description,
+      options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens },
+    );
     const provenance: Provenance = {
       family: description.family,
       source: basename(checkpoint.file),
@@ -42,7 +50,12 @@ export async function importCheckpoint(source: string, file: string, options: Im
       compiler: `beta ${VERSION}`,
       warnings,
     };
-    const bytes = writeArtifact(file, { ...compiled, tokenizer, provenance, ...(options.name !== undefined && { name: options.name }) });
+    const bytes = writeArtifact(file, {
+      ...compiled,
+      tokenizer,
+      provenance,
+      ...(options.name !== undefined && { name: options.name }),
+    });
     return { plan: compiled.plan, provenance, bytes };
   } finally {
     await checkpoint.close();

@@ -28,10 +28,16 @@ function report(output: string, { plan, provenance, bytes }: ImportSummary): voi
   printFacts([
     ['written', `${output} (${formatBytes(bytes)})`],
     ['family', plan.family],
-    ['encoder', `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`],
+    [
+      'encoder',
+      `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`,
+    ],
     ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${plan.embeddings.word.rows}`],
     ['classes', `${plan.labels.length}`],
-    ['thresholds', `${thresholds.filter((kind) => kind === 'threshold').length} of ${thresholds.length} requantisations run in the engine`],
+    [
+      'thresholds',
+      `${thresholds.filter((kind) => kind === 'threshold').length} of ${thresholds.length} requantisations run in the engine`,
+    ],
     ['source', `${provenance.source}, SHA-256 ${provenance.sourceSha256.slice(0, 16)}...`],
   ]);
   printLine(`\nTry it: npx beta run ${output} "some text"`);
@@ -41,11 +47,17 @@ export function register(program: Command): void {
   program
     .command('import')
     .summary('turn a trained checkpoint into a .beta artifact')
-    .description('Reads a checkpoint (config.json, model.safetensors or pytorch_model.bin, vocab.txt or tokenizer.json), reorders its arithmetic into integer products and writes one .beta file.')
+    .description(
+      'Reads a checkpoint (config.json, model.safetensors or pytorch_model.bin, vocab.txt or tokenizer.json), reorders its arithmetic into integer products and writes one .beta file.',
+    )
     .argument('<source>', 'checkpoint folder, or its weights file')
     .requiredOption('-o, --output <file>', 'artifact to write')
     .option('--name <name>', "model name, if it is not to be the file's")
-    .option('--max-tokens <n>', 'longest input, [CLS] and [SEP] included (default: all positions of the model)', wholeNumber(3, 32768))
+    .option(
+      '--max-tokens <n>',
+      'longest input, [CLS] and [SEP] included (default: all positions of the model)',
+      wholeNumber(3, 32768),
+    )
     .option('--json', 'print the summary as JSON')
     .addHelpText(
       'after',
@@ -55,7 +67,8 @@ Examples:
   $ beta import ./bit-w1a1 -o intents.beta --max-tokens 32    trained with 32 positions`,
     )
     .action(async (source: string, options: Options, command: Command) => {
-      if (options.name !== undefined && !NAME_PATTERN.test(options.name)) command.error(`error: "${options.name}" is no model name: a to z, 0 to 9 and "-", at most 63`);
+      if (options.name !== undefined && !NAME_PATTERN.test(options.name))
+        command.error(`error: "${options.name}" is no model name: a to z, 0 to 9 and "-", at most 63`);
       const line = progressLine();
       let summary: ImportSummary;
       try {

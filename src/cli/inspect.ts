@@ -38,13 +38,30 @@ function products(layer: LayerPlan): ProductRow[] {
     why: epilogue.why,
   });
   const { query, key, value, attention, output, up, down } = layer;
-  const operand = ({ epilogue }: LinearPlan) => name(epilogue.kind === 'threshold' ? epilogue.format : (epilogue.quantiser?.format ?? 0));
+  const operand = ({ epilogue }: LinearPlan) =>
+    name(epilogue.kind === 'threshold' ? epilogue.format : (epilogue.quantiser?.format ?? 0));
   return [
     linear(query),
     linear(key),
     linear(value),
-    { product: 'scores', shape: 'Q K^T', a: operand(query), b: operand(key), result: 'int32, then softmax on the CPU', why: attention.exponentials ? `table of ${attention.exponentials.length} exponentials` : 'exp per element' },
-    { product: 'context', shape: 'P V', a: name(attention.probability.format), b: operand(value), result: result(attention.context), why: attention.context.why },
+    {
+      product: 'scores',
+      shape: 'Q K^T',
+      a: operand(query),
+      b: operand(key),
+      result: 'int32, then softmax on the CPU',
+      why: attention.exponentials
+        ? `table of ${attention.exponentials.length} exponentials`
+        : 'exp per element',
+    },
+    {
+      product: 'context',
+      shape: 'P V',
+      a: name(attention.probability.format),
+      b: operand(value),
+      result: result(attention.context),
+      why: attention.context.why,
+    },
     linear(output),
     linear(up),
     linear(down),
@@ -58,17 +75,26 @@ function report(artifact: Artifact): void {
     ['file', `${artifact.file}, ${formatBytes(artifact.fileBytes)}`],
     ['family', printable(plan.family)],
     ['task', `${plan.task}, ${plan.labels.length} classes`],
-    ['encoder', `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`],
+    [
+      'encoder',
+      `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`,
+    ],
     ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${artifact.tokenizer.size}`],
     ['source', `${printable(provenance.source)}, SHA-256 ${provenance.sourceSha256}`],
     ['compiled by', printable(provenance.compiler)],
-    ['needs', `A ${plan.requirements.aBits.join('/')}, B ${plan.requirements.bBits.join('/')}, output ${plan.requirements.oBits.join('/')} bits; MAX_K ${plan.requirements.maxK}, MAX_KP ${plan.requirements.maxKp}`],
+    [
+      'needs',
+      `A ${plan.requirements.aBits.join('/')}, B ${plan.requirements.bBits.join('/')}, output ${plan.requirements.oBits.join('/')} bits; MAX_K ${plan.requirements.maxK}, MAX_KP ${plan.requirements.maxKp}`,
+    ],
     ['warnings', provenance.warnings.length === 0 ? 'none' : provenance.warnings.map(printable).join('; ')],
   ]);
   // Layers are usually alike: each distinct shape is shown once, with the layers that have it.
   const shapes = new Map<string, { rows: ProductRow[]; layers: number[] }>();
   plan.layers.forEach((layer, index) => {
-    const rows = products(layer).map((row) => ({ ...row, product: printable(row.product.replace(/^.*\.layer\.\d+\./, '')) }));
+    const rows = products(layer).map((row) => ({
+      ...row,
+      product: printable(row.product.replace(/^.*\.layer\.\d+\./, '')),
+    }));
     const shape = JSON.stringify(rows);
     const seen = shapes.get(shape);
     if (seen) seen.layers.push(index);
@@ -87,7 +113,9 @@ export function register(program: Command): void {
   program
     .command('inspect')
     .summary('show what is in a .beta artifact')
-    .description('Shows a model: shape, provenance, what it needs of a device, and where each product is requantised. Checks every header field.')
+    .description(
+      'Shows a model: shape, provenance, what it needs of a device, and where each product is requantised. Checks every header field.',
+    )
     .argument('<file>', 'artifact, or the name of a bundled model')
     .option('--json', 'print everything as JSON')
     .addHelpText('after', '\nExamples:\n  $ beta inspect intents\n  $ beta inspect model.beta --json')

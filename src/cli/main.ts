@@ -30,7 +30,15 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no connection, 4
             5 the engine was lost while serving. See docs/cli.md.`,
   );
 
-for (const register of [registerRun, registerServe, registerRequest, registerImport, registerInspect, registerBench, registerDevices]) {
+for (const register of [
+  registerRun,
+  registerServe,
+  registerRequest,
+  registerImport,
+  registerInspect,
+  registerBench,
+  registerDevices,
+]) {
   register(program);
 }
 // Commands made before exitOverride() inherit nothing from it, so each is told.
@@ -53,7 +61,8 @@ try {
     const { code, message } = error as { code?: unknown; message?: unknown };
     const text = typeof message === 'string' ? message : String(error);
     note(text);
-    if (process.argv.includes('--json')) printJson({ error: { code: typeof code === 'string' ? code : 'failed', message: text } });
+    if (process.argv.includes('--json'))
+      printJson({ error: { code: typeof code === 'string' ? code : 'failed', message: text } });
     process.exitCode = EXIT.FAILED;
     if (process.env.BETA_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   }

@@ -4,7 +4,15 @@
  */
 import { BLOCK_ELEMENTS, FLAG } from '../device/contract.generated.js';
 import { blockOffset, formatByte } from '../device/descriptor.js';
-import type { AffinePlan, EpiloguePlan, LayerPlan, LinearPlan, NormPlan, Plan, QuantiserPlan } from '../model/plan.js';
+import type {
+  AffinePlan,
+  EpiloguePlan,
+  LayerPlan,
+  LinearPlan,
+  NormPlan,
+  Plan,
+  QuantiserPlan,
+} from '../model/plan.js';
 import { STEP_ACTIVATION, STEP_QUANTISER } from '../native/steps.generated.js';
 import { DescriptorWriter } from './descriptor-writer.js';
 import { resultFormat } from './formats.js';
@@ -16,8 +24,17 @@ import { type StepFields, StepWriter } from './step-writer.js';
 const INT32 = formatByte({ bits: 32, encoding: 'S' });
 const U1 = formatByte({ bits: 1, encoding: 'U' });
 
-const KIND = { sign: STEP_QUANTISER.SIGN, round: STEP_QUANTISER.ROUND, 'round-from-min': STEP_QUANTISER.ROUND_FROM_MIN } as const;
-const ACTIVATION = { relu: STEP_ACTIVATION.RELU, gelu: STEP_ACTIVATION.GELU, tanh: STEP_ACTIVATION.TANH, identity: STEP_ACTIVATION.IDENTITY } as const;
+const KIND = {
+  sign: STEP_QUANTISER.SIGN,
+  round: STEP_QUANTISER.ROUND,
+  'round-from-min': STEP_QUANTISER.ROUND_FROM_MIN,
+} as const;
+const ACTIVATION = {
+  relu: STEP_ACTIVATION.RELU,
+  gelu: STEP_ACTIVATION.GELU,
+  tanh: STEP_ACTIVATION.TANH,
+  identity: STEP_ACTIVATION.IDENTITY,
+} as const;
 
 /** Where the tensors of a loaded model lie in the window. */
 export type TensorAddress = (name: string) => number;
@@ -101,15 +118,30 @@ class Builder {
     this.#linear(key, 'keyIn', key.epilogue.kind === 'threshold' ? 'key' : 'keyAcc');
     const direct = value.epilogue.kind === 'threshold';
     this.#descriptors.push({
-      a: { off: this.#address(value.weight.tensor), stride: value.weight.stride, format: value.weight.format },
-      b: { off: this.#at('valueIn'), stride: operandStride(hidden, value.input.format), format: value.input.format },
+      a: {
+        off: this.#address(value.weight.tensor),
+        stride: value.weight.stride,
+        format: value.weight.format,
+      },
+      b: {
+        off: this.#at('valueIn'),
+        stride: operandStride(hidden, value.input.format),
+        format: value.input.format,
+      },
       o: direct
-        ? { off: this.#at('value'), stride: operandStride(rows, resultFormat(value.epilogue)!), format: resultFormat(value.epilogue)! }
+        ? {
+            off: this.#at('value'),
+            stride: operandStride(rows, resultFormat(value.epilogue)!),
+            format: resultFormat(value.epilogue)!,
+          }
         : { off: this.#at('valueAcc'), stride: accumulatorStride(rows), format: INT32 },
       m: hidden,
       n: rows,
       k: hidden,
-      ...(value.epilogue.kind === 'threshold' && { flags: FLAG.TABLE_BY_ROW, table: this.#address(value.epilogue.table) }),
+      ...(value.epilogue.kind === 'threshold' && {
+        flags: FLAG.TABLE_BY_ROW,
+        table: this.#address(value.epilogue.table),
+      }),
     });
     this.#submit();
     this.#requantise(query.epilogue, 'queryAcc', 'query', rows, hidden, {});
@@ -139,35 +171,60 @@ class Builder {
     });
     const { context } = attention;
     const sums = attention.probability.kind === 'round-from-min';
-    this.#requantise(context, 'contextAcc', 'context', this.#geometry.rows, this.#plan.hidden, {
-      acc_stride: accumulatorStride(this.#headSize),
-      block: this.#headSize,
-      block_stride: this.#geometry.rows * accumulatorStride(this.#headSize),
-      ...this.#bySequence(),
-      ...(sums && {
-        t_off: this.#at('probabilityMinima'),
-        sums_off: this.#at('valueSums'),
-        sums_stride: accumulatorStride(this.#plan.hidden),
-        offset_scale: attention.valueStep,
-      }),
-    }, { reads: sums ? ['valueSums'] : [] });
+    this.#requantise(
+      context,
+      'contextAcc',
+      'context',
+      this.#geometry.rows,
+      this.#plan.hidden,
+      {
+        acc_stride: accumulatorStride(this.#headSize),
+        block: this.#headSize,
+        block_stride: this.#geometry.rows * accumulatorStride(this.#headSize),
+        ...this.#bySequence(),
+        ...(sums && {
+          t_off: this.#at('probabilityMinima'),
+          sums_off: this.#at('valueSums'),
+          sums_stride: accumulatorStride(this.#plan.hidden),
+          offset_scale: attention.valueStep,
+        }),
+      },
+      { reads: sums ? ['valueSums'] : [] },
+    );
     this.#linear(layer.output, 'context', 'projected');
     this.#submit();
-    this.#residualNorm(layer.output, layer.attentionNorm, null, [{ quantiser: layer.up.input, role: 'upIn' }]);
+    this.#residualNorm(layer.output, layer.attentionNorm, null, [
+      { quantiser: layer.up.input, role: 'upIn' },
+    ]);
   }
 
   #feedForward(layer: LayerPlan, next: LayerPlan | undefined): void {
     const { up, down } = layer;
     this.#linear(up, 'upIn', up.epilogue.kind === 'threshold' ? 'up' : 'upAcc');
     this.#submit();
-    this.#requantise(up.epilogue, 'upAcc', 'up', this.#geometry.rows, this.#plan.intermediate, {
-      activation: ACTIVATION[layer.activation],
-      ...this.#bySequence(),
-    }, { minima: 'upMinima' });
+    this.#requantise(
+      up.epilogue,
+      'upAcc',
+      'up',
+      this.#geometry.rows,
+      this.#plan.intermediate,
+      {
+        activation: ACTIVATION[layer.activation],
+        ...this.#bySequence(),
+      },
+      { minima: 'upMinima' },
+    );
     this.#linear(down, 'up', 'projected');
     this.#submit();
-    const consumers = next ? this.#inputsOf(next) : [{ quantiser: this.#plan.pooler.input, role: 'queryIn' as const }];
-    this.#residualNorm(down, layer.outputNorm, down.input.kind === 'round-from-min' ? this.#at('upMinima') : null, consumers);
+    const consumers = next
+      ? this.#inputsOf(next)
+      : [{ quantiser: this.#plan.pooler.input, role: 'queryIn' as const }];
+    this.#residualNorm(
+      down,
+      layer.outputNorm,
+      down.input.kind === 'round-from-min' ? this.#at('upMinima') : null,
+      consumers,
+    );
   }
 
   /** Pooler on the first token of every sequence, tanh, classifier. */
@@ -178,8 +235,16 @@ class Builder {
     sequences.forEach(({ start }, index) => {
       this.#descriptors.push({
         a: { off: this.#at('queryIn') + start * stride, stride, format: pooler.input.format },
-        b: { off: this.#address(pooler.weight.tensor), stride: pooler.weight.stride, format: pooler.weight.format },
-        o: { off: this.#at('poolerAcc') + index * accumulatorStride(hidden), stride: accumulatorStride(hidden), format: INT32 },
+        b: {
+          off: this.#address(pooler.weight.tensor),
+          stride: pooler.weight.stride,
+          format: pooler.weight.format,
+        },
+        o: {
+          off: this.#at('poolerAcc') + index * accumulatorStride(hidden),
+          stride: accumulatorStride(hidden),
+          format: INT32,
+        },
         m: 1,
         n: hidden,
         k: hidden,
@@ -219,7 +284,11 @@ class Builder {
       this.#descriptors.push({
         a: { off: this.#address(this.#plan.ones!), stride: operandStride(length, U1, k0), format: U1 },
         b: this.#valueOperand(value, 0, this.#geometry.sequences[index]!.start),
-        o: { off: this.#at('valueSums') + index * accumulatorStride(hidden), stride: accumulatorStride(hidden), format: INT32 },
+        o: {
+          off: this.#at('valueSums') + index * accumulatorStride(hidden),
+          stride: accumulatorStride(hidden),
+          format: INT32,
+        },
         m: 1,
         n: hidden,
         k: length,
@@ -232,7 +301,11 @@ class Builder {
   #valueOperand({ epilogue }: LinearPlan, channel: number, start: number) {
     const format = resultFormat(epilogue)!;
     const stride = operandStride(this.#geometry.rows, format);
-    return { off: this.#at('value') + channel * stride + blockOffset(start, 2 ** (format & 7)), stride, format };
+    return {
+      off: this.#at('value') + channel * stride + blockOffset(start, 2 ** (format & 7)),
+      stride,
+      format,
+    };
   }
 
   /** Q.K^T of every head of one sequence. */
@@ -241,7 +314,11 @@ class Builder {
     const operand = (role: Role, { epilogue }: LinearPlan, column: number) => {
       const format = resultFormat(epilogue)!;
       const stride = operandStride(hidden, format);
-      return { off: this.#at(role) + start * stride + blockOffset(column, 2 ** (format & 7)), stride, format };
+      return {
+        off: this.#at(role) + start * stride + blockOffset(column, 2 ** (format & 7)),
+        stride,
+        format,
+      };
     };
     const stride = accumulatorStride(length);
     for (let head = 0; head < heads; head++) {
@@ -270,7 +347,11 @@ class Builder {
     const { heads } = this.#plan;
     const scoreStride = accumulatorStride(length);
     const { probability, exponentials } = attention;
-    this.#operations.push({ kind: 'wait', count: counted, reads: [{ off: scores, bytes: heads * length * scoreStride }] });
+    this.#operations.push({
+      kind: 'wait',
+      count: counted,
+      reads: [{ off: scores, bytes: heads * length * scoreStride }],
+    });
     const first = this.#steps.count;
     this.#steps.push('SOFTMAX', {
       consumers: 1,
@@ -290,11 +371,21 @@ class Builder {
       k0,
       ...(probability.kind === 'round-from-min' && { found_off: this.#at('probabilityMinima') + index * 8 }),
     });
-    this.#operations.push({ kind: 'vector', first, count: 2, writes: [{ off: probabilities, bytes: heads * length * stride }] });
+    this.#operations.push({
+      kind: 'vector',
+      first,
+      count: 2,
+      writes: [{ off: probabilities, bytes: heads * length * stride }],
+    });
   }
 
   /** P.V of every head of one sequence, back in place beside the other heads, or as int32 per head. */
-  #context({ value, attention }: LayerPlan, { start, length, k0 }: Geometry['sequences'][number], probabilities: number, stride: number): void {
+  #context(
+    { value, attention }: LayerPlan,
+    { start, length, k0 }: Geometry['sequences'][number],
+    probabilities: number,
+    stride: number,
+  ): void {
     const { hidden, heads } = this.#plan;
     const { probability, context } = attention;
     const headSize = this.#headSize;
@@ -324,7 +415,11 @@ class Builder {
         const outStride = accumulatorStride(headSize);
         this.#descriptors.push({
           ...common,
-          o: { off: this.#at('contextAcc') + (head * this.#geometry.rows + start) * outStride, stride: outStride, format: INT32 },
+          o: {
+            off: this.#at('contextAcc') + (head * this.#geometry.rows + start) * outStride,
+            stride: outStride,
+            format: INT32,
+          },
         });
       }
     }
@@ -378,7 +473,11 @@ class Builder {
       b: { off: this.#address(weight.tensor), stride: weight.stride, format: weight.format },
       o:
         epilogue.kind === 'threshold'
-          ? { off: this.#at(to), stride: operandStride(weight.rows, epilogue.format), format: epilogue.format }
+          ? {
+              off: this.#at(to),
+              stride: operandStride(weight.rows, epilogue.format),
+              format: epilogue.format,
+            }
           : { off: this.#at(to), stride: accumulatorStride(weight.rows), format: INT32 },
       m: rows,
       n: weight.rows,
@@ -417,7 +516,12 @@ class Builder {
   }
 
   /** out = LN(linear + x), in place, with the quantised operands of what follows. */
-  #residualNorm({ epilogue }: LinearPlan, norm: NormPlan, t: number | null, consumers: readonly Consumer[]): void {
+  #residualNorm(
+    { epilogue }: LinearPlan,
+    norm: NormPlan,
+    t: number | null,
+    consumers: readonly Consumer[],
+  ): void {
     const affine = epilogue as AffinePlan;
     this.#wait(['projected']);
     this.#vector('NORM', consumers, {
@@ -462,7 +566,12 @@ class Builder {
         ...(minima && { found_off: this.#at(minima) }),
       });
     }
-    this.#operations.push({ kind: 'vector', first, count: this.#steps.count - first, writes: consumers.map(({ role }) => this.#range(role)) });
+    this.#operations.push({
+      kind: 'vector',
+      first,
+      count: this.#steps.count - first,
+      writes: consumers.map(({ role }) => this.#range(role)),
+    });
   }
 
   #submit(): void {
@@ -474,7 +583,11 @@ class Builder {
 
   /** Waits for everything submitted so far. */
   #wait(roles: readonly Role[]): void {
-    this.#operations.push({ kind: 'wait', count: this.#submitted, reads: roles.map((role) => this.#range(role)) });
+    this.#operations.push({
+      kind: 'wait',
+      count: this.#submitted,
+      reads: roles.map((role) => this.#range(role)),
+    });
   }
 }
 
@@ -482,6 +595,11 @@ class Builder {
  * Builds the program of a batch of sequences of the given lengths (tokens), with its arena at window offset `base`.
  * Lengths must be 1 to plan.maxTokens.
  */
-export function buildProgram(plan: Plan, address: TensorAddress, lengths: readonly number[], base: number): Program {
+export function buildProgram(
+  plan: Plan,
+  address: TensorAddress,
+  lengths: readonly number[],
+  base: number,
+): Program {
   return new Builder(plan, address, lengths, base).build();
 }

@@ -5,9 +5,25 @@
 import { BLOCK_ELEMENTS } from '../device/contract.generated.js';
 import { formatByte, planeRowBytes, rowBlocks, type Width } from '../device/descriptor.js';
 import { hasZero } from '../model/binarise.js';
-import type { Activation, EncoderLayer, Linear, ModelDescription, Norm, Quantiser } from '../model/description.js';
+import type {
+  Activation,
+  EncoderLayer,
+  Linear,
+  ModelDescription,
+  Norm,
+  Quantiser,
+} from '../model/description.js';
+import type {
+  AffinePlan,
+  CompiledModel,
+  EpiloguePlan,
+  LayerPlan,
+  LinearPlan,
+  NormPlan,
+  Plan,
+  PlanesPlan,
+} from '../model/plan.js';
 import { packWeights } from '../model/planes.js';
-import type { AffinePlan, CompiledModel, EpiloguePlan, LayerPlan, LinearPlan, NormPlan, Plan, PlanesPlan } from '../model/plan.js';
 import { Constants } from './constants.js';
 import { chooseEpilogue, type Site } from './epilogues.js';
 import { largestCode, PM1, planQuantiser, resultFormat, TERNARY } from './formats.js';
@@ -47,7 +63,11 @@ class Compiler {
   }
 
   norm(name: string, { gamma, beta, epsilon }: Norm): NormPlan {
-    return { gamma: this.constants.add(`${name}.gamma`, gamma), beta: this.constants.add(`${name}.beta`, beta), epsilon };
+    return {
+      gamma: this.constants.add(`${name}.gamma`, gamma),
+      beta: this.constants.add(`${name}.beta`, beta),
+      epsilon,
+    };
   }
 
   /** scale, bias and column sums of a linear layer for an affine step. */
@@ -56,7 +76,12 @@ class Compiler {
     const perRow = weightScale.length > 1;
     return {
       scale: perRow
-        ? { tensor: this.constants.add(`${name}.scale`, weightScale.map((scale) => input.step * scale)) }
+        ? {
+            tensor: this.constants.add(
+              `${name}.scale`,
+              weightScale.map((scale) => input.step * scale),
+            ),
+          }
         : input.step * weightScale[0]!,
       bias: this.constants.add(`${name}.bias`, linear.bias),
       sums: input.offset === 'minimum' ? this.constants.add(`${name}.sums`, columnSums(linear)) : null,
@@ -74,7 +99,12 @@ class Compiler {
   }
 
   /** Epilogue of a linear layer that a quantiser follows, through `activation`. */
-  quantised(linear: Linear, inputZero: boolean, activation: Activation | 'identity', next: Quantiser): EpiloguePlan {
+  quantised(
+    linear: Linear,
+    inputZero: boolean,
+    activation: Activation | 'identity',
+    next: Quantiser,
+  ): EpiloguePlan {
     const { weightScale, input, weight } = linear;
     const twoValued = !inputZero && input.signed && input.bits === 1 && !hasZero(weight);
     const site: Site = {
@@ -108,7 +138,9 @@ class Compiler {
     const key = project(layer.key, k);
     const value = project(layer.value, v);
     const context = this.#context(layer, index);
-    const up = this.#afterNorm(layer.up, layer.attentionNorm, (zero) => this.quantised(layer.up, zero, layer.activation, layer.down.input));
+    const up = this.#afterNorm(layer.up, layer.attentionNorm, (zero) =>
+      this.quantised(layer.up, zero, layer.activation, layer.down.input),
+    );
     return {
       query,
       key,
@@ -163,13 +195,19 @@ class Compiler {
 
   /** A row of ones as long as any sequence at any k0: the operand that sums the codes of V over a sequence. */
   #ones(): string {
-    return this.constants.add('ones', new Uint8Array(planeRowBytes(this.#maxTokens, 1, BLOCK_ELEMENTS - 1)).fill(0xff));
+    return this.constants.add(
+      'ones',
+      new Uint8Array(planeRowBytes(this.#maxTokens, 1, BLOCK_ELEMENTS - 1)).fill(0xff),
+    );
   }
 
   plan(): Plan {
     const { embeddings, layers, pooler, classifier } = this.#model;
     const word = this.#planes('embeddings.word', embeddings.word);
-    const real = (name: string, values: Float32Array, rows: number) => ({ tensor: this.constants.add(name, values), rows });
+    const real = (name: string, values: Float32Array, rows: number) => ({
+      tensor: this.constants.add(name, values),
+      rows,
+    });
     const norms = [embeddings.norm, ...layers.map((layer) => layer.outputNorm)];
     const plans = layers.map((layer, index) => this.layer(layer, index, norms[index]!));
     const poolerPlan = this.#afterNorm(pooler, norms.at(-1)!, () => this.real(pooler));
@@ -224,11 +262,20 @@ function normCanBeZero({ gamma, beta }: Norm, { signed, bits, shift }: Quantiser
 }
 
 function isTernary(epilogue: EpiloguePlan): boolean {
-  return resultFormat(epilogue) === formatByte(TERNARY) && epilogue.kind === 'affine' && epilogue.quantiser?.kind === 'sign';
+  return (
+    resultFormat(epilogue) === formatByte(TERNARY) &&
+    epilogue.kind === 'affine' &&
+    epilogue.quantiser?.kind === 'sign'
+  );
 }
 
 /** Widths and limits that the programs of a plan need of a device, whatever the batch. */
-function requirements(model: ModelDescription, layers: readonly LayerPlan[], pooler: LinearPlan, maxTokens: number): Plan['requirements'] {
+function requirements(
+  model: ModelDescription,
+  layers: readonly LayerPlan[],
+  pooler: LinearPlan,
+  maxTokens: number,
+): Plan['requirements'] {
   const bitsOf = (format: number) => 2 ** (format & 7);
   const a = new Set<number>();
   const b = new Set<number>();
@@ -240,14 +287,22 @@ function requirements(model: ModelDescription, layers: readonly LayerPlan[], poo
     o.add(epilogue?.kind === 'threshold' ? bitsOf(epilogue.format) : 32);
     maxKp = Math.max(maxKp, rowBlocks(k, k0) * Math.max(bitsOf(aFormat), bitsOf(bFormat)));
   };
-  const linear = ({ input, weight, epilogue }: LinearPlan) => product(input.format, weight.format, weight.cols, epilogue);
+  const linear = ({ input, weight, epilogue }: LinearPlan) =>
+    product(input.format, weight.format, weight.cols, epilogue);
   for (const { query, key, value, attention, output, up, down } of layers) {
     for (const plan of [query, key, output, up, down]) linear(plan);
     product(value.weight.format, value.input.format, value.weight.cols, value.epilogue);
     product(resultFormat(query.epilogue)!, resultFormat(key.epilogue)!, model.hidden, null);
     // A sequence may start at any element of a block of packed tokens.
-    product(attention.probability.format, resultFormat(value.epilogue)!, maxTokens, attention.context, BLOCK_ELEMENTS - 1);
-    if (attention.probability.kind === 'round-from-min') product(0, resultFormat(value.epilogue)!, maxTokens, null, BLOCK_ELEMENTS - 1);
+    product(
+      attention.probability.format,
+      resultFormat(value.epilogue)!,
+      maxTokens,
+      attention.context,
+      BLOCK_ELEMENTS - 1,
+    );
+    if (attention.probability.kind === 'round-from-min')
+      product(0, resultFormat(value.epilogue)!, maxTokens, null, BLOCK_ELEMENTS - 1);
   }
   linear(pooler);
   const sorted = (set: Set<number>) => [...set].sort((x, y) => x - y) as Width[];
@@ -265,7 +320,9 @@ export function compileModel(model: ModelDescription, options: CompileOptions = 
   const positions = model.embeddings.position.rows;
   const maxTokens = options.maxTokens ?? positions;
   if (!Number.isInteger(maxTokens) || maxTokens < 3 || maxTokens > positions) {
-    throw new RangeError(`max tokens ${maxTokens}: this model has ${positions} positions, choose 3 to ${positions}`);
+    throw new RangeError(
+      `max tokens ${maxTokens}: this model has ${positions} positions, choose 3 to ${positions}`,
+    );
   }
   const compiler = new Compiler(model, maxTokens);
   const plan = compiler.plan();

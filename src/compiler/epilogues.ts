@@ -39,7 +39,11 @@ function realValue(site: Site, channel: number, d: number): number {
 /** What a search finds: a threshold for every channel, or why thresholds do not decide this site. */
 type Finding =
   | { readonly thresholds: Int32Array }
-  | { readonly thresholds: null; readonly why: string; /** Codes of 0 occur between -1 and +1. */ readonly zero: boolean };
+  | {
+      readonly thresholds: null;
+      readonly why: string /** Codes of 0 occur between -1 and +1. */;
+      readonly zero: boolean;
+    };
 
 function searchThresholds(site: Site): Finding {
   const { next, accumulators } = site;
@@ -85,5 +89,10 @@ export function chooseEpilogue(
       why: 'one exact integer threshold per channel',
     };
   }
-  return { kind: 'affine', ...affine(), quantiser: planQuantiser(site.next, found.zero, site.name, constants), why: found.why };
+  return {
+    kind: 'affine',
+    ...affine(),
+    quantiser: planQuantiser(site.next, found.zero, site.name, constants),
+    why: found.why,
+  };
 }

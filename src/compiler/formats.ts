@@ -22,7 +22,12 @@ export function largestCode(quantiser: Quantiser): number {
 }
 
 /** The plan of a quantiser; its shift becomes a constant called `name`.shift. */
-export function planQuantiser(quantiser: Quantiser, zero: boolean, name: string, constants: Constants): QuantiserPlan {
+export function planQuantiser(
+  quantiser: Quantiser,
+  zero: boolean,
+  name: string,
+  constants: Constants,
+): QuantiserPlan {
   const sign = quantiser.signed && quantiser.bits === 1;
   return {
     kind: sign ? 'sign' : quantiser.offset === 'minimum' ? 'round-from-min' : 'round',

@@ -10,12 +10,34 @@ import type { Geometry } from './geometry.js';
 
 /** Buffers of the arena by role. */
 export const ROLES = [
-  'ids', 'positions', 'types', 'starts',
-  'x', 'queryIn', 'keyIn', 'valueIn', 'upIn',
-  'queryAcc', 'keyAcc', 'valueAcc', 'query', 'key', 'value',
-  'scores', 'probabilities', 'probabilityMinima', 'valueSums', 'contextAcc', 'context',
-  'projected', 'upAcc', 'up', 'upMinima',
-  'poolerAcc', 'pooled', 'logits',
+  'ids',
+  'positions',
+  'types',
+  'starts',
+  'x',
+  'queryIn',
+  'keyIn',
+  'valueIn',
+  'upIn',
+  'queryAcc',
+  'keyAcc',
+  'valueAcc',
+  'query',
+  'key',
+  'value',
+  'scores',
+  'probabilities',
+  'probabilityMinima',
+  'valueSums',
+  'contextAcc',
+  'context',
+  'projected',
+  'upAcc',
+  'up',
+  'upMinima',
+  'poolerAcc',
+  'pooled',
+  'logits',
 ] as const;
 
 export type Role = (typeof ROLES)[number];
@@ -39,16 +61,22 @@ export function operandStride(columns: number, format: number, k0 = 0): number {
 }
 
 /** Bytes of each buffer for one layer. */
-function layerBytes(plan: Plan, layer: LayerPlan, { rows, sequences }: Geometry): Partial<Record<Role, number>> {
+function layerBytes(
+  plan: Plan,
+  layer: LayerPlan,
+  { rows, sequences }: Geometry,
+): Partial<Record<Role, number>> {
   const { hidden, heads, intermediate } = plan;
   const headSize = hidden / heads;
   const accumulators = (epilogue: EpiloguePlan, lines: number, columns: number) =>
     epilogue.kind === 'affine' ? lines * accumulatorStride(columns) : 0;
   const operand = (quantiser: QuantiserPlan) => rows * operandStride(hidden, quantiser.format);
-  const result = (epilogue: EpiloguePlan, lines: number, columns: number) => lines * operandStride(columns, resultFormat(epilogue)!);
+  const result = (epilogue: EpiloguePlan, lines: number, columns: number) =>
+    lines * operandStride(columns, resultFormat(epilogue)!);
   const { probability, context } = layer.attention;
   const minimum = (quantiser: QuantiserPlan) => (quantiser.kind === 'round-from-min' ? sequences.length : 0);
-  const sum = (size: (sequence: Geometry['sequences'][number]) => number) => sequences.reduce((total, place) => total + size(place), 0);
+  const sum = (size: (sequence: Geometry['sequences'][number]) => number) =>
+    sequences.reduce((total, place) => total + size(place), 0);
   return {
     queryIn: operand(layer.query.input),
     keyIn: operand(layer.key.input),
@@ -74,7 +102,11 @@ function layerBytes(plan: Plan, layer: LayerPlan, { rows, sequences }: Geometry)
 }
 
 /** Lays the arena out from window offset `base`. */
-export function planMemory(plan: Plan, geometry: Geometry, base: number): { buffers: Buffers; bytes: number } {
+export function planMemory(
+  plan: Plan,
+  geometry: Geometry,
+  base: number,
+): { buffers: Buffers; bytes: number } {
   const { rows, sequences } = geometry;
   const count = sequences.length;
   const sizes = new Map<Role, number>([

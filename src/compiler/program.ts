@@ -17,7 +17,12 @@ export type Operation =
   /** Waits until the program's first `count` descriptors are complete; `reads` is what the CPU reads next. */
   | { readonly kind: 'wait'; readonly count: number; readonly reads: readonly WindowRange[] }
   /** Runs step records first...; `writes` is what the engine reads next. */
-  | { readonly kind: 'vector'; readonly first: number; readonly count: number; readonly writes: readonly WindowRange[] };
+  | {
+      readonly kind: 'vector';
+      readonly first: number;
+      readonly count: number;
+      readonly writes: readonly WindowRange[];
+    };
 
 export interface Program {
   readonly descriptors: Uint8Array;

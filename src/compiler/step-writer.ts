@@ -4,7 +4,9 @@ import { STEP, STEP_BYTES } from '../native/steps.generated.js';
 type StepName = keyof typeof STEP;
 
 /** The fields of one step by name; what is left out is 0, which for an address means absent. */
-export type StepFields<Name extends StepName> = { readonly [Field in keyof (typeof STEP)[Name]['fields']]?: number };
+export type StepFields<Name extends StepName> = {
+  readonly [Field in keyof (typeof STEP)[Name]['fields']]?: number;
+};
 
 export class StepWriter {
   #bytes = new Uint8Array(64 * STEP_BYTES);
@@ -19,7 +21,10 @@ export class StepWriter {
     const at = this.#count * STEP_BYTES;
     if (at + STEP_BYTES > this.#bytes.byteLength) this.#grow();
     const view = this.#view;
-    const layout = STEP[name].fields as Record<string, { offset: number; type: 'u8' | 'u32' | 'i32' | 'f64' }>;
+    const layout = STEP[name].fields as Record<
+      string,
+      { offset: number; type: 'u8' | 'u32' | 'i32' | 'f64' }
+    >;
     view.setUint8(at, STEP[name].op);
     for (const key in fields) {
       const { offset, type } = layout[key]!;

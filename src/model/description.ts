@@ -98,7 +98,10 @@ export interface ModelDescription {
 }
 
 /** Smallest and largest code of a quantiser. */
-export function codeRange({ signed, bits }: Pick<Quantiser, 'signed' | 'bits'>): { qmin: number; qmax: number } {
+export function codeRange({ signed, bits }: Pick<Quantiser, 'signed' | 'bits'>): {
+  qmin: number;
+  qmax: number;
+} {
   if (!signed) return { qmin: 0, qmax: 2 ** bits - 1 };
   return bits === 1 ? { qmin: -1, qmax: 1 } : { qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1 };
 }

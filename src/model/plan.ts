@@ -12,7 +12,17 @@ const finite = z.number();
 const format = z.number().int().min(0).max(0x3f);
 
 /** Bit-planes of a weight matrix: rows of `stride` bytes in format `format`. */
-const planes = z.strictObject({ tensor, rows: z.number().int().min(1).max(4_000_000), cols: size, format, stride: z.number().int().min(16).max(2 ** 20) });
+const planes = z.strictObject({
+  tensor,
+  rows: z.number().int().min(1).max(4_000_000),
+  cols: size,
+  format,
+  stride: z
+    .number()
+    .int()
+    .min(16)
+    .max(2 ** 20),
+});
 
 /** An activation quantiser and the operand format its codes are packed in. */
 const quantiser = z.strictObject({
@@ -32,7 +42,12 @@ const scale = z.union([finite, z.strictObject({ tensor })]);
  * How integer results become the next operand. `threshold`: by the engine's epilogue, exactly. `affine`: the engine returns
  * int32 and a vector step computes scale*D + bias (+ t*sums) and, where `quantiser` is given, its codes.
  */
-const threshold = z.strictObject({ kind: z.literal('threshold'), format, table: tensor, why: z.string().max(300) });
+const threshold = z.strictObject({
+  kind: z.literal('threshold'),
+  format,
+  table: tensor,
+  why: z.string().max(300),
+});
 const affine = z.strictObject({
   kind: z.literal('affine'),
   scale,
@@ -73,7 +88,9 @@ const layer = z.strictObject({
   outputNorm: norm,
 });
 
-const widths = z.array(z.union([z.literal(1), z.literal(2), z.literal(4), z.literal(8), z.literal(16), z.literal(32)])).max(6);
+const widths = z
+  .array(z.union([z.literal(1), z.literal(2), z.literal(4), z.literal(8), z.literal(16), z.literal(32)]))
+  .max(6);
 
 export const planSchema = z.strictObject({
   family: z.string().max(100),
@@ -90,7 +107,13 @@ export const planSchema = z.strictObject({
   ones: tensor.nullable(),
   labels: z.array(z.string().max(1000)).min(1).max(1_000_000),
   /** What a device must offer (docs/contract.md, CAPS and limits). */
-  requirements: z.strictObject({ aBits: widths, bBits: widths, oBits: widths, maxK: z.number().int().min(1), maxKp: z.number().int().min(1) }),
+  requirements: z.strictObject({
+    aBits: widths,
+    bBits: widths,
+    oBits: widths,
+    maxK: z.number().int().min(1),
+    maxKp: z.number().int().min(1),
+  }),
 });
 
 export type Plan = z.infer<typeof planSchema>;

@@ -19,7 +19,8 @@ export function packWeights({ rows, cols, codes }: WeightCodes, ternary: boolean
   for (let row = 0, i = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++, i++) {
       const code = codes[i]!;
-      const at = row * stride + Math.floor(col / BLOCK_ELEMENTS) * BEAT_BYTES * bits + ((col % BLOCK_ELEMENTS) >> 3);
+      const at =
+        row * stride + Math.floor(col / BLOCK_ELEMENTS) * BEAT_BYTES * bits + ((col % BLOCK_ELEMENTS) >> 3);
       const bit = 1 << (col & 7);
       // Two's complement of 2 bits: +1 = 01, -1 = 11, 0 = 00.
       if (ternary ? code !== 0 : code > 0) bytes[at]! |= bit;

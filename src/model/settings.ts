@@ -19,7 +19,10 @@ export class Settings {
   }
 
   #fail(name: string, wanted: string, why = ''): never {
-    throw new ImportError('bad-config', `config.json: ${name} is ${this.#shown(name)}, it must be ${wanted}${why ? `: ${why}` : ''}`);
+    throw new ImportError(
+      'bad-config',
+      `config.json: ${name} is ${this.#shown(name)}, it must be ${wanted}${why ? `: ${why}` : ''}`,
+    );
   }
 
   /** A setting that must be present with one value. */
@@ -32,7 +35,10 @@ export class Settings {
     const found = this.#config[name];
     if (found === undefined) return;
     if (found !== value) {
-      throw new ImportError('unsupported', `config.json: ${name} is ${this.#shown(name)}; only ${JSON.stringify(value)} is supported`);
+      throw new ImportError(
+        'unsupported',
+        `config.json: ${name} is ${this.#shown(name)}; only ${JSON.stringify(value)} is supported`,
+      );
     }
   }
 

@@ -33,7 +33,8 @@ export class TensorSource {
   /** First dimension of a matrix, the size that a config may not know. */
   rows(name: string): number {
     const { shape } = this.#get(name);
-    if (shape.length !== 2) throw new ImportError('wrong-shape', `${this.#file}: ${name} has shape [${shape}], a matrix is needed`);
+    if (shape.length !== 2)
+      throw new ImportError('wrong-shape', `${this.#file}: ${name} has shape [${shape}], a matrix is needed`);
     return shape[0]!;
   }
 
@@ -62,13 +63,18 @@ export class TensorSource {
     const names = [...this.#unused].filter((name) => !name.endsWith('.position_ids'));
     if (names.length === 0) return;
     const shown = names.slice(0, 5).join(', ');
-    warn(`${names.length} tensors have no meaning to this importer and were left out: ${shown}${names.length > 5 ? ', ...' : ''}`);
+    warn(
+      `${names.length} tensors have no meaning to this importer and were left out: ${shown}${names.length > 5 ? ', ...' : ''}`,
+    );
   }
 
   #get(name: string): SourceTensor {
     const tensor = this.#tensors.get(name);
     if (tensor === undefined) {
-      throw new ImportError('missing-tensor', `${this.#file}: no tensor ${name}; was the whole model saved, with its classification head?`);
+      throw new ImportError(
+        'missing-tensor',
+        `${this.#file}: no tensor ${name}; was the whole model saved, with its classification head?`,
+      );
     }
     this.#unused.delete(name);
     return tensor;
@@ -77,19 +83,29 @@ export class TensorSource {
   #values(name: string, shape: readonly number[]): Float32Array | Float64Array {
     const tensor = this.#get(name);
     if (tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis])) {
-      throw new ImportError('wrong-shape', `${this.#file}: ${name} has shape [${tensor.shape}], config.json makes it [${shape}]`);
+      throw new ImportError(
+        'wrong-shape',
+        `${this.#file}: ${name} has shape [${tensor.shape}], config.json makes it [${shape}]`,
+      );
     }
     if (!tensor.dtype.startsWith('F') && tensor.dtype !== 'BF16') {
-      throw new ImportError('wrong-shape', `${this.#file}: ${name} has type ${tensor.dtype}, floating point is needed`);
+      throw new ImportError(
+        'wrong-shape',
+        `${this.#file}: ${name} has type ${tensor.dtype}, floating point is needed`,
+      );
     }
     const values = tensor.values();
     for (let i = 0; i < values.length; i++) {
       if (!Number.isFinite(values[i])) {
-        throw new ImportError('bad-values', `${this.#file}: ${name} holds ${values[i]} at element ${i}; the training run diverged or the file is damaged`);
+        throw new ImportError(
+          'bad-values',
+          `${this.#file}: ${name} holds ${values[i]} at element ${i}; the training run diverged or the file is damaged`,
+        );
       }
     }
     return values;
   }
 }
 
-const toFloat32 = (values: Float32Array | Float64Array) => (values instanceof Float32Array ? values : Float32Array.from(values));
+const toFloat32 = (values: Float32Array | Float64Array) =>
+  values instanceof Float32Array ? values : Float32Array.from(values);

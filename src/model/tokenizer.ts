@@ -52,7 +52,8 @@ export class TextTokenizer {
     });
     const idOf = (text: string) => {
       const id = vocab[text];
-      if (id === undefined) throw new Error(`the vocabulary has no ${text}, which every BERT tokeniser needs`);
+      if (id === undefined)
+        throw new Error(`the vocabulary has no ${text}, which every BERT tokeniser needs`);
       return id;
     };
     idOf(settings.unknown);

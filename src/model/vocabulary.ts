@@ -23,7 +23,11 @@ const DEFAULTS = {
 
 function readText(file: string): string {
   const { size } = statSync(file);
-  if (size > FILE_BYTES_MAX) throw new ImportError('bad-vocabulary', `${file}: ${size} bytes are more than a tokeniser has (${FILE_BYTES_MAX})`);
+  if (size > FILE_BYTES_MAX)
+    throw new ImportError(
+      'bad-vocabulary',
+      `${file}: ${size} bytes are more than a tokeniser has (${FILE_BYTES_MAX})`,
+    );
   return readFileSync(file, 'utf8');
 }
 
@@ -47,14 +51,13 @@ function readJson<T>(file: string, schema: z.ZodType<T>): T {
 
 /** What is read of tokenizer.json; its other parts (templates, decoders) do not change the ids of a text. */
 const tokenizerJson = z.object({
-  normalizer: z
-    .object({
-      type: z.literal('BertNormalizer'),
-      clean_text: z.boolean().default(true),
-      handle_chinese_chars: z.boolean().default(true),
-      strip_accents: z.boolean().nullable().default(null),
-      lowercase: z.boolean().default(true),
-    }),
+  normalizer: z.object({
+    type: z.literal('BertNormalizer'),
+    clean_text: z.boolean().default(true),
+    handle_chinese_chars: z.boolean().default(true),
+    strip_accents: z.boolean().nullable().default(null),
+    lowercase: z.boolean().default(true),
+  }),
   pre_tokenizer: z.object({ type: z.literal('BertPreTokenizer') }),
   model: z.object({
     type: z.literal('WordPiece').default('WordPiece'),
@@ -66,7 +69,10 @@ const tokenizerJson = z.object({
 });
 
 /** What is read of tokenizer_config.json (and of config.json, where some tools put do_lower_case). */
-const tokenizerConfig = z.object({ do_lower_case: z.boolean().optional(), strip_accents: z.boolean().nullish() });
+const tokenizerConfig = z.object({
+  do_lower_case: z.boolean().optional(),
+  strip_accents: z.boolean().nullish(),
+});
 
 function fromTokenizerJson(file: string): TokenizerSettings {
   const { normalizer, model } = readJson(file, tokenizerJson);
@@ -109,10 +115,16 @@ export function readTokenizer(folder: string, words: number): TokenizerSettings 
   const json = join(folder, 'tokenizer.json');
   const text = join(folder, 'vocab.txt');
   const file = existsSync(json) ? json : text;
-  if (!existsSync(file)) throw new ImportError('bad-vocabulary', `${folder}: neither tokenizer.json nor vocab.txt is there; copy it from the model it was trained from`);
-  const settings = file === json ? fromTokenizerJson(json) : fromVocabulary(text, join(folder, 'tokenizer_config.json'));
+  if (!existsSync(file))
+    throw new ImportError(
+      'bad-vocabulary',
+      `${folder}: neither tokenizer.json nor vocab.txt is there; copy it from the model it was trained from`,
+    );
+  const settings =
+    file === json ? fromTokenizerJson(json) : fromVocabulary(text, join(folder, 'tokenizer_config.json'));
   const checked = tokenizerSchema.safeParse(settings);
-  if (!checked.success) throw new ImportError('bad-vocabulary', `${file}: ${z.prettifyError(checked.error).slice(0, 500)}`);
+  if (!checked.success)
+    throw new ImportError('bad-vocabulary', `${file}: ${z.prettifyError(checked.error).slice(0, 500)}`);
   if (settings.vocabulary.length > words) {
     throw new ImportError(
       'bad-vocabulary',
@@ -120,7 +132,8 @@ export function readTokenizer(folder: string, words: number): TokenizerSettings 
     );
   }
   for (const special of [settings.unknown, settings.classification, settings.separator]) {
-    if (!settings.vocabulary.includes(special)) throw new ImportError('bad-vocabulary', `${file}: no ${special} in it`);
+    if (!settings.vocabulary.includes(special))
+      throw new ImportError('bad-vocabulary', `${file}: no ${special} in it`);
   }
   return settings;
 }

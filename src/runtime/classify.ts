@@ -17,6 +17,11 @@ export function classify(logits: ArrayLike<number>, labels: readonly string[], t
   const score = (index: number) => Math.exp(logits[index]! - logits[best]!) / sum;
   const first = { label: labels[best]!, score: score(best) };
   if (top === undefined) return first;
-  const order = Array.from({ length: logits.length }, (_, index) => index).sort((a, b) => logits[b]! - logits[a]! || a - b);
-  return { ...first, top: order.slice(0, top).map((index) => ({ label: labels[index]!, score: score(index) })) };
+  const order = Array.from({ length: logits.length }, (_, index) => index).sort(
+    (a, b) => logits[b]! - logits[a]! || a - b,
+  );
+  return {
+    ...first,
+    top: order.slice(0, top).map((index) => ({ label: labels[index]!, score: score(index) })),
+  };
 }

@@ -67,7 +67,13 @@ export class HostedModel {
   readonly maxTokens: number;
   readonly vocabSize: number;
   readonly typeVocabSize: number;
-  readonly description: { readonly family: string; readonly task: string; readonly layers: number; readonly hidden: number; readonly heads: number };
+  readonly description: {
+    readonly family: string;
+    readonly task: string;
+    readonly layers: number;
+    readonly hidden: number;
+    readonly heads: number;
+  };
   readonly #artifact: Artifact;
 
   constructor(artifact: Artifact) {
@@ -80,7 +86,13 @@ export class HostedModel {
     this.maxTokens = plan.maxTokens;
     this.vocabSize = plan.embeddings.word.rows;
     this.typeVocabSize = plan.embeddings.type.rows;
-    this.description = { family: plan.family, task: plan.task, layers: plan.layers.length, hidden: plan.hidden, heads: plan.heads };
+    this.description = {
+      family: plan.family,
+      task: plan.task,
+      layers: plan.layers.length,
+      hidden: plan.hidden,
+      heads: plan.heads,
+    };
   }
 
   /** Token ids of a text, cut to maxTokens; `truncated` says whether it was, `tokens` how many the whole text has. */
@@ -95,7 +107,10 @@ async function firstMessage(worker: Worker): Promise<FromWorker> {
   const { signal } = ended;
   try {
     const died = once(worker, 'exit', { signal }).then(([code]) => {
-      throw new HostError({ code: 'worker-lost', message: `the engine worker ended with code ${code} while it started` });
+      throw new HostError({
+        code: 'worker-lost',
+        message: `the engine worker ended with code ${code} while it started`,
+      });
     });
     const [message] = await Promise.race([once(worker, 'message', { signal }), died]);
     return message;
@@ -129,11 +144,21 @@ export class EngineHost {
   #ended: HostError | undefined;
   #exited: Promise<void>;
 
-  private constructor(worker: Worker, uri: string, capabilities: Capabilities, models: ReadonlyMap<string, HostedModel>) {
+  private constructor(
+    worker: Worker,
+    uri: string,
+    capabilities: Capabilities,
+    models: ReadonlyMap<string, HostedModel>,
+  ) {
     const { version, build } = capabilities;
     this.#worker = worker;
     this.models = models;
-    this.device = { uri, kind: build === 0 ? 'emulator' : 'engine', version: `${version.major}.${version.minor}`, build };
+    this.device = {
+      uri,
+      kind: build === 0 ? 'emulator' : 'engine',
+      version: `${version.major}.${version.minor}`,
+      build,
+    };
     worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (error) => this.#lose(`the engine worker failed: ${error.message}`));
     this.#exited = new Promise((resolve) => {
@@ -151,15 +176,26 @@ export class EngineHost {
     for (const { file } of models) {
       const model = new HostedModel(Artifact.open(file));
       const twin = hosted.get(model.name);
-      if (twin) throw new HostError({ code: 'name-taken', message: `${file} and ${twin.file} are both called "${model.name}"; rename one of the files` });
+      if (twin)
+        throw new HostError({
+          code: 'name-taken',
+          message: `${file} and ${twin.file} are both called "${model.name}"; rename one of the files`,
+        });
       hosted.set(model.name, model);
     }
-    const workerData: WorkerOptions = { device: uri, models: [...hosted.values()].map(({ name, file }) => ({ name, file })) };
+    const workerData: WorkerOptions = {
+      device: uri,
+      models: [...hosted.values()].map(({ name, file }) => ({ name, file })),
+    };
     const worker = new Worker(module ?? new URL('./worker.js', import.meta.url), { workerData });
     const first = await firstMessage(worker);
     if (first.kind !== 'ready') {
       await worker.terminate();
-      throw new HostError(first.kind === 'failed' ? first.error : { code: 'internal', message: `the engine worker began with "${first.kind}"` });
+      throw new HostError(
+        first.kind === 'failed'
+          ? first.error
+          : { code: 'internal', message: `the engine worker began with "${first.kind}"` },
+      );
     }
     return new EngineHost(worker, uri, first.capabilities, hosted);
   }
@@ -173,7 +209,10 @@ export class EngineHost {
   /** Logits of each input. Rejects with HostError. */
   infer(model: string, inputs: readonly InferInput[]): Promise<InferResult> {
     if (this.#ended) return Promise.reject(this.#ended);
-    if (!this.models.has(model)) return Promise.reject(new HostError({ code: 'unknown-model', message: `no model is called "${model}"` }));
+    if (!this.models.has(model))
+      return Promise.reject(
+        new HostError({ code: 'unknown-model', message: `no model is called "${model}"` }),
+      );
     return new Promise((resolve, reject) => {
       this.#waiting.push({ model, inputs, queued: performance.now(), resolve, reject });
       this.#pump();
@@ -182,7 +221,8 @@ export class EngineHost {
 
   /** Lets running and waiting requests finish, then stops the worker. */
   async close(): Promise<void> {
-    while (!this.#ended && (this.#running || this.#waiting.length > 0)) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (!this.#ended && (this.#running || this.#waiting.length > 0))
+      await new Promise((resolve) => setTimeout(resolve, 5));
     this.#ended ??= new HostError({ code: 'closed', message: 'the engine is closed' });
     this.#post({ kind: 'close' });
     const timer = setTimeout(() => void this.#worker.terminate(), CLOSE_TIMEOUT_MS);
@@ -223,7 +263,10 @@ export class EngineHost {
       at += input.ids.length;
     }
     this.#running = { job, jobs, started: performance.now() };
-    this.#post({ kind: 'run', request: { job, model: first.model, ids, types, lengths } }, types ? [ids.buffer, types.buffer] : [ids.buffer]);
+    this.#post(
+      { kind: 'run', request: { job, model: first.model, ids, types, lengths } },
+      types ? [ids.buffer, types.buffer] : [ids.buffer],
+    );
   }
 
   #receive(message: FromWorker): void {

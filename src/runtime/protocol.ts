@@ -29,7 +29,12 @@ export type FromWorker =
   | { readonly kind: 'ready'; readonly capabilities: Capabilities }
   | { readonly kind: 'failed'; readonly error: WireError }
   /** Logits of all sequences, one after another. */
-  | { readonly kind: 'result'; readonly job: number; readonly logits: Float32Array<ArrayBuffer>; readonly times: RunTimes }
+  | {
+      readonly kind: 'result';
+      readonly job: number;
+      readonly logits: Float32Array<ArrayBuffer>;
+      readonly times: RunTimes;
+    }
   /** `fatal`: the device could not be brought back. */
   | { readonly kind: 'error'; readonly job: number; readonly error: WireError; readonly fatal: boolean };
 

@@ -82,7 +82,10 @@ export class Session {
     this.#engineMs = 0;
     this.#vectorMs = 0;
     const logits = new Array<Float32Array>(sequences.length);
-    for (const group of groupSequences(sequences.map(({ ids }) => ids.length), LIMITS)) {
+    for (const group of groupSequences(
+      sequences.map(({ ids }) => ids.length),
+      LIMITS,
+    )) {
       const results = this.#runGroup(group.map((index) => sequences[index]!));
       group.forEach((index, place) => {
         logits[index] = results[place]!;
@@ -130,7 +133,9 @@ export class Session {
     this.#execute(program);
     const labels = this.#plan.labels.length;
     const { buffer, byteOffset } = this.#device.window;
-    return sequences.map((_, index) => new Float32Array(buffer, byteOffset + program.logits + index * labels * 4, labels).slice());
+    return sequences.map((_, index) =>
+      new Float32Array(buffer, byteOffset + program.logits + index * labels * 4, labels).slice(),
+    );
   }
 
   #program(lengths: readonly number[]): Program {

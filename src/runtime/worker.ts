@@ -2,7 +2,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Device, needsReset } from '../device/device.js';
 import { Artifact } from '../model/artifact/read.js';
-import { type FromWorker, type RunRequest, type ToWorker, toWireError, type WorkerOptions } from './protocol.js';
+import {
+  type FromWorker,
+  type RunRequest,
+  type ToWorker,
+  toWireError,
+  type WorkerOptions,
+} from './protocol.js';
 import { Session } from './session.js';
 
 const port = parentPort!;
@@ -11,7 +17,10 @@ const say = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMess
 function start({ device: uri, models }: WorkerOptions): { device: Device; sessions: Map<string, Session> } {
   const device = Device.open(uri);
   try {
-    return { device, sessions: new Map(models.map(({ name, file }) => [name, new Session(device, Artifact.open(file))])) };
+    return {
+      device,
+      sessions: new Map(models.map(({ name, file }) => [name, new Session(device, Artifact.open(file))])),
+    };
   } catch (error) {
     device.close();
     throw error;

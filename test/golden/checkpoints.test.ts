@@ -18,16 +18,27 @@ interface GoldenSentence {
 
 const root = process.env.BETA_CHECKPOINTS;
 const folders =
-  root === undefined ? [] : readdirSync(root).filter((name) => existsSync(join(root, name, 'golden.json')) && existsSync(join(root, 'test.tsv')));
+  root === undefined
+    ? []
+    : readdirSync(root).filter(
+        (name) => existsSync(join(root, name, 'golden.json')) && existsSync(join(root, 'test.tsv')),
+      );
 
-const table = (file: string) => readFileSync(file, 'utf8').trimEnd().split('\n').slice(1).map((line) => line.split('\t'));
+const table = (file: string) =>
+  readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split('\t'));
 
 describe.skipIf(root === undefined)('checkpoints in BETA_CHECKPOINTS', () => {
   test('there are some', () => expect(folders).not.toEqual([]));
 
   test.each(folders)('%s', { timeout: 600_000 }, async (name) => {
     const folder = join(root!, name);
-    const golden = (JSON.parse(readFileSync(join(folder, 'golden.json'), 'utf8')) as { sentences: GoldenSentence[] }).sentences;
+    const golden = (
+      JSON.parse(readFileSync(join(folder, 'golden.json'), 'utf8')) as { sentences: GoldenSentence[] }
+    ).sentences;
     await withModel(folder, ({ artifact, session }) => {
       const packed = session.run(golden.map(({ input_ids }) => ({ ids: input_ids }))).logits;
       golden.forEach(({ text, input_ids, logits_float64, predicted, min_decision_margin }, index) => {
@@ -39,10 +50,13 @@ describe.skipIf(root === undefined)('checkpoints in BETA_CHECKPOINTS', () => {
         expect(argmax(alone), text).toBe(predicted);
       });
       const sentences = table(join(root!, 'test.tsv'));
-      const official = table(join(folder, 'predictions.tsv')).map((row) => artifact.plan.labels[Number(row[3])]!);
+      const official = table(join(folder, 'predictions.tsv')).map(
+        (row) => artifact.plan.labels[Number(row[3])]!,
+      );
       const inputs = sentences.map(([text]) => artifact.tokenizer.encode(text!, 32));
       const predicted = session.run(inputs).logits.map((logits) => artifact.plan.labels[argmax(logits)]!);
-      const share = (labels: string[], of: (string | undefined)[]) => labels.filter((label, index) => label === of[index]).length / labels.length;
+      const share = (labels: string[], of: (string | undefined)[]) =>
+        labels.filter((label, index) => label === of[index]).length / labels.length;
       const truth = sentences.map((row) => row[1]);
       expect(share(predicted, official)).toBeGreaterThanOrEqual(0.998);
       expect(Math.abs(share(predicted, truth) - share(official, truth))).toBeLessThanOrEqual(0.002);

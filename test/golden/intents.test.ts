@@ -18,7 +18,11 @@ interface GoldenSentence {
 
 const data = (name: string) => readFileSync(new URL(`./clinc150/${name}`, import.meta.url), 'utf8');
 const golden = (JSON.parse(data('w1a1.json')) as { sentences: GoldenSentence[] }).sentences;
-const split = data('split.tsv').trimEnd().split('\n').slice(1).map((line) => line.split('\t') as [string, string, string]);
+const split = data('split.tsv')
+  .trimEnd()
+  .split('\n')
+  .slice(1)
+  .map((line) => line.split('\t') as [string, string, string]);
 
 let device: Device;
 let artifact: Artifact;
@@ -33,7 +37,8 @@ beforeAll(() => {
 afterAll(() => device.close());
 
 test('token ids of all 64 sentences', () => {
-  for (const { text, input_ids } of golden) expect([...artifact.tokenizer.encode(text, 32).ids], text).toEqual(input_ids);
+  for (const { text, input_ids } of golden)
+    expect([...artifact.tokenizer.encode(text, 32).ids], text).toEqual(input_ids);
 });
 
 test('logits within 1e-3 of the official float64 ones, packed and alone, in identical bytes', () => {
@@ -46,10 +51,13 @@ test('logits within 1e-3 of the official float64 ones, packed and alone, in iden
   });
 });
 
-test('predictions of the whole test split: at least 99.8 % as the official code, accuracy within 0.2 points', { timeout: 300_000 }, () => {
+test('predictions of the whole test split: at least 99.8 % as the official code, accuracy within 0.2 points', {
+  timeout: 300_000,
+}, () => {
   const inputs = split.map(([text]) => artifact.tokenizer.encode(text, artifact.plan.maxTokens));
   const predictions = session.run(inputs).logits.map((logits) => artifact.plan.labels[argmax(logits)]!);
-  const share = (column: 1 | 2) => split.filter((row, index) => row[column] === predictions[index]).length / split.length;
+  const share = (column: 1 | 2) =>
+    split.filter((row, index) => row[column] === predictions[index]).length / split.length;
   const official = split.filter((row) => row[1] === row[2]).length / split.length;
   expect(share(2)).toBeGreaterThanOrEqual(0.998);
   expect(Math.abs(share(1) - official)).toBeLessThanOrEqual(0.002);

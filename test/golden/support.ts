@@ -33,7 +33,10 @@ export async function withModel<T>(
   return withFolder(async (folder) => {
     const warnings: string[] = [];
     const file = join(folder, 'model.beta');
-    await importCheckpoint(source, file, options, { warn: (message) => warnings.push(message), progress: () => undefined });
+    await importCheckpoint(source, file, options, {
+      warn: (message) => warnings.push(message),
+      progress: () => undefined,
+    });
     const engine = Device.open(device);
     try {
       const artifact = Artifact.open(file);

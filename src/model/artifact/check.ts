@@ -29,7 +29,8 @@ export class PlanChecker {
     this.#tensor(embeddings.position.tensor, embeddings.position.rows * hidden * 4, 'embeddings.position');
     this.#tensor(embeddings.type.tensor, embeddings.type.rows * hidden * 4, 'embeddings.type');
     this.#norm(embeddings.norm, hidden, 'embeddings.norm');
-    if (maxTokens > embeddings.position.rows) throw new Error(`maxTokens ${maxTokens}: there are only ${embeddings.position.rows} positions`);
+    if (maxTokens > embeddings.position.rows)
+      throw new Error(`maxTokens ${maxTokens}: there are only ${embeddings.position.rows} positions`);
 
     layers.forEach((layer, index) => {
       const at = (part: string) => `layers.${index}.${part}`;
@@ -39,13 +40,19 @@ export class PlanChecker {
         this.#static(layer[part].input, at(`${part}.input`));
       }
       const { exponentials, probability, context } = layer.attention;
-      if (exponentials) this.#tensor(exponentials.tensor, exponentials.length * 8, at('attention.exponentials'));
+      if (exponentials)
+        this.#tensor(exponentials.tensor, exponentials.length * 8, at('attention.exponentials'));
       this.#quantiser(probability, 0, at('attention.probability'));
       this.#epilogue(context, hidden, at('attention.context'));
       this.#quantised(context, at('attention.context'));
-      if (context.kind === 'threshold' && (hidden / heads) % 8 !== 0) throw new Error(`${at('attention.context')}: heads of ${hidden / heads} columns need an affine epilogue`);
+      if (context.kind === 'threshold' && (hidden / heads) % 8 !== 0)
+        throw new Error(
+          `${at('attention.context')}: heads of ${hidden / heads} columns need an affine epilogue`,
+        );
       if (probability.kind === 'round-from-min' && (context.kind === 'threshold' || plan.ones === null)) {
-        throw new Error(`${at('attention.context')}: probabilities with a run-time offset need an affine epilogue and a row of ones`);
+        throw new Error(
+          `${at('attention.context')}: probabilities with a run-time offset need an affine epilogue and a row of ones`,
+        );
       }
       this.#linear(layer.output, hidden, hidden, at('output'));
       this.#real(layer.output, at('output'));
@@ -63,8 +70,14 @@ export class PlanChecker {
     this.#linear(pooler, hidden, hidden, 'pooler');
     this.#real(pooler, 'pooler');
     this.#static(pooler.input, 'pooler.input');
-    if (plan.ones !== null) this.#tensor(plan.ones, (Math.ceil((BLOCK_ELEMENTS - 1 + maxTokens) / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8, 'ones');
-    if (classifier.weight.rows !== labels.length) throw new Error(`classifier has ${classifier.weight.rows} rows for ${labels.length} labels`);
+    if (plan.ones !== null)
+      this.#tensor(
+        plan.ones,
+        (Math.ceil((BLOCK_ELEMENTS - 1 + maxTokens) / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8,
+        'ones',
+      );
+    if (classifier.weight.rows !== labels.length)
+      throw new Error(`classifier has ${classifier.weight.rows} rows for ${labels.length} labels`);
     this.#tensor(classifier.weight.tensor, labels.length * hidden * 4, 'classifier.weight');
     this.#tensor(classifier.bias, labels.length * 4, 'classifier.bias');
   }
@@ -72,11 +85,20 @@ export class PlanChecker {
   #tensor(name: string, bytes: number, at: string): void {
     const found = this.#sizes.get(name);
     if (found === undefined) throw new Error(`${at}: there is no tensor ${JSON.stringify(name)}`);
-    if (found !== paddedBytes(bytes)) throw new Error(`${at}: tensor ${JSON.stringify(name)} has ${found} bytes, ${paddedBytes(bytes)} are needed`);
+    if (found !== paddedBytes(bytes))
+      throw new Error(
+        `${at}: tensor ${JSON.stringify(name)} has ${found} bytes, ${paddedBytes(bytes)} are needed`,
+      );
   }
 
-  #planes({ tensor, rows, cols, format, stride }: PlanesPlan, wantRows: number, wantCols: number, at: string): void {
-    if (rows !== wantRows || cols !== wantCols) throw new Error(`${at}: ${rows}x${cols}, ${wantRows}x${wantCols} is needed`);
+  #planes(
+    { tensor, rows, cols, format, stride }: PlanesPlan,
+    wantRows: number,
+    wantCols: number,
+    at: string,
+  ): void {
+    if (rows !== wantRows || cols !== wantCols)
+      throw new Error(`${at}: ${rows}x${cols}, ${wantRows}x${wantCols} is needed`);
     if (format !== PM1 && format !== TERNARY) throw new Error(`${at}: format ${format} is no weight format`);
     const want = Math.ceil(cols / BLOCK_ELEMENTS) * 16 * bits(format);
     if (stride !== want) throw new Error(`${at}: stride ${stride}, ${want} is needed`);
@@ -90,8 +112,12 @@ export class PlanChecker {
     const fits =
       kind === 'sign'
         ? format === PM1 || format === TERNARY
-        : b <= 8 && (signed ? b > 1 && qmin >= -(2 ** (b - 1)) && qmax < 2 ** (b - 1) : encoding(format) === 0 && qmin >= 0 && qmax < 2 ** b);
-    if (!fits || (format & 0x08) !== 0) throw new Error(`${at}: codes ${qmin} to ${qmax} of kind ${kind} do not fit format ${format}`);
+        : b <= 8 &&
+          (signed
+            ? b > 1 && qmin >= -(2 ** (b - 1)) && qmax < 2 ** (b - 1)
+            : encoding(format) === 0 && qmin >= 0 && qmax < 2 ** b);
+    if (!fits || (format & 0x08) !== 0)
+      throw new Error(`${at}: codes ${qmin} to ${qmax} of kind ${kind} do not fit format ${format}`);
     if (shift !== null) {
       if (channels === 0) throw new Error(`${at}: no shift is possible here`);
       this.#tensor(shift, channels * 4, at);
@@ -100,7 +126,8 @@ export class PlanChecker {
 
   #epilogue(epilogue: EpiloguePlan, channels: number, at: string): void {
     if (epilogue.kind === 'threshold') {
-      if (bits(epilogue.format) !== 1 || encoding(epilogue.format) === 1) throw new Error(`${at}: a threshold leaves one bit`);
+      if (bits(epilogue.format) !== 1 || encoding(epilogue.format) === 1)
+        throw new Error(`${at}: a threshold leaves one bit`);
       this.#tensor(epilogue.table, channels * 8, at);
       return;
     }
@@ -126,17 +153,20 @@ export class PlanChecker {
 
   /** Codes must follow. */
   #quantised(epilogue: EpiloguePlan, at: string): void {
-    if (epilogue.kind === 'affine' && epilogue.quantiser === null) throw new Error(`${at}: a quantiser is needed`);
+    if (epilogue.kind === 'affine' && epilogue.quantiser === null)
+      throw new Error(`${at}: a quantiser is needed`);
   }
 
   /** Real values must follow. */
   #real({ epilogue }: LinearPlan, at: string): void {
-    if (epilogue.kind !== 'affine' || epilogue.quantiser !== null) throw new Error(`${at}: real values are needed, without a quantiser`);
+    if (epilogue.kind !== 'affine' || epilogue.quantiser !== null)
+      throw new Error(`${at}: real values are needed, without a quantiser`);
   }
 
   /** LayerNorm steps see one row at a time, so no minimum of a sequence can be found there. */
   #static({ kind }: QuantiserPlan, at: string): void {
-    if (kind === 'round-from-min') throw new Error(`${at}: a run-time offset is not possible behind a LayerNorm`);
+    if (kind === 'round-from-min')
+      throw new Error(`${at}: a run-time offset is not possible behind a LayerNorm`);
   }
 
   /** What an epilogue leaves must be what the next layer reads. */

@@ -4,12 +4,24 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError } from '../checkpoint/errors.js';
-import { LENGTH_BYTES, parseSafetensorsHeader, type SafetensorsHeader, safetensorsHeaderLength } from '../checkpoint/safetensors.js';
+import {
+  LENGTH_BYTES,
+  parseSafetensorsHeader,
+  type SafetensorsHeader,
+  safetensorsHeaderLength,
+} from '../checkpoint/safetensors.js';
 import { type Plan, planSchema } from '../plan.js';
 import { TextTokenizer, tokenizerSchema } from '../tokenizer.js';
 import { PlanChecker } from './check.js';
 import { ArtifactError } from './errors.js';
-import { ARTIFACT_FORMAT, KEY, NAME_PATTERN, type Provenance, provenanceSchema, TENSOR_ALIGN } from './format.js';
+import {
+  ARTIFACT_FORMAT,
+  KEY,
+  NAME_PATTERN,
+  type Provenance,
+  provenanceSchema,
+  TENSOR_ALIGN,
+} from './format.js';
 
 /** The DMA window, and so every artifact, is below 4 GiB. */
 const FILE_BYTES_MAX = 2 ** 32 - 1;
@@ -24,9 +36,20 @@ function readFully(fd: number, target: Uint8Array, position: number, file: strin
 }
 
 /** Parses one metadata entry. */
-function entry<T>(file: string, metadata: ReadonlyMap<string, string>, key: string, code: string, schema: z.ZodType<T>): T {
+function entry<T>(
+  file: string,
+  metadata: ReadonlyMap<string, string>,
+  key: string,
+  code: string,
+  schema: z.ZodType<T>,
+): T {
   const text = metadata.get(key);
-  if (text === undefined) throw new ArtifactError(code, file, `its metadata has no ${key}; it is a safetensors file but no .beta artifact`);
+  if (text === undefined)
+    throw new ArtifactError(
+      code,
+      file,
+      `its metadata has no ${key}; it is a safetensors file but no .beta artifact`,
+    );
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -34,11 +57,16 @@ function entry<T>(file: string, metadata: ReadonlyMap<string, string>, key: stri
     throw new ArtifactError(code, file, `${key} is not JSON (${(error as Error).message.slice(0, 200)})`);
   }
   const result = schema.safeParse(value);
-  if (!result.success) throw new ArtifactError(code, file, `${key}: ${z.prettifyError(result.error).slice(0, 1000)}`);
+  if (!result.success)
+    throw new ArtifactError(code, file, `${key}: ${z.prettifyError(result.error).slice(0, 1000)}`);
   return result.data;
 }
 
-function readHeader(fd: number, size: number, file: string): { header: SafetensorsHeader; bytes: Uint8Array } {
+function readHeader(
+  fd: number,
+  size: number,
+  file: string,
+): { header: SafetensorsHeader; bytes: Uint8Array } {
   const length = new Uint8Array(Math.min(LENGTH_BYTES, size));
   readFully(fd, length, 0, file);
   try {
@@ -46,14 +74,19 @@ function readHeader(fd: number, size: number, file: string): { header: Safetenso
     readFully(fd, bytes, 0, file);
     return { header: parseSafetensorsHeader(bytes, size, file), bytes };
   } catch (error) {
-    if (error instanceof CheckpointError) throw new ArtifactError(error.code, file, error.message.replace(`${file}: `, ''));
+    if (error instanceof CheckpointError)
+      throw new ArtifactError(error.code, file, error.message.replace(`${file}: `, ''));
     throw error;
   }
 }
 
 /** The name of a model: the metadata's, or the file's without its ending. */
 function modelName(file: string, metadata: ReadonlyMap<string, string>): string {
-  const name = metadata.get(KEY.name) ?? basename(file).replace(/\.beta$/, '').toLowerCase();
+  const name =
+    metadata.get(KEY.name) ??
+    basename(file)
+      .replace(/\.beta$/, '')
+      .toLowerCase();
   if (!NAME_PATTERN.test(name)) {
     throw new ArtifactError(
       'bad-header',
@@ -85,9 +118,18 @@ export class Artifact {
     const { metadata } = header;
     this.file = file;
     const format = metadata.get(KEY.format);
-    if (format === undefined) throw new ArtifactError('bad-header', file, 'it is a safetensors file but no .beta artifact; make one with "beta import"');
+    if (format === undefined)
+      throw new ArtifactError(
+        'bad-header',
+        file,
+        'it is a safetensors file but no .beta artifact; make one with "beta import"',
+      );
     if (format !== String(ARTIFACT_FORMAT)) {
-      throw new ArtifactError('newer-format', file, `it has artifact format ${format.slice(0, 20)}, this version reads ${ARTIFACT_FORMAT}; update beta or import the checkpoint again`);
+      throw new ArtifactError(
+        'newer-format',
+        file,
+        `it has artifact format ${format.slice(0, 20)}, this version reads ${ARTIFACT_FORMAT}; update beta or import the checkpoint again`,
+      );
     }
     this.name = modelName(file, metadata);
     this.id = `${this.name}@${createHash('sha256').update(headerBytes).digest('hex').slice(0, 12)}`;
@@ -98,7 +140,9 @@ export class Artifact {
     this.#dataStart = header.dataStart;
     this.dataBytes = fileBytes - header.dataStart;
     this.#dataSha256 = metadata.get(KEY.data) ?? '';
-    this.tensors = new Map([...header.tensors].map(([name, { begin, end }]) => [name, { off: begin, bytes: end - begin }]));
+    this.tensors = new Map(
+      [...header.tensors].map(([name, { begin, end }]) => [name, { off: begin, bytes: end - begin }]),
+    );
     this.#checkTensors(header);
   }
 
@@ -112,13 +156,19 @@ export class Artifact {
 
   /** Reads the data section into `target`, dataBytes long, and verifies it. Throws ArtifactError. */
   load(target: Uint8Array): void {
-    if (target.byteLength !== this.dataBytes) throw new RangeError(`a target of ${target.byteLength} bytes for ${this.dataBytes} bytes of data`);
+    if (target.byteLength !== this.dataBytes)
+      throw new RangeError(`a target of ${target.byteLength} bytes for ${this.dataBytes} bytes of data`);
     Artifact.#withFile(this.file, (fd, size) => {
-      if (size !== this.fileBytes) throw new ArtifactError('damaged', this.file, 'it changed since it was opened');
+      if (size !== this.fileBytes)
+        throw new ArtifactError('damaged', this.file, 'it changed since it was opened');
       readFully(fd, target, this.#dataStart, this.file);
     });
     if (createHash('sha256').update(target).digest('hex') !== this.#dataSha256) {
-      throw new ArtifactError('damaged', this.file, 'its data does not have the SHA-256 that its header states; copy it again from where it was made');
+      throw new ArtifactError(
+        'damaged',
+        this.file,
+        'its data does not have the SHA-256 that its header states; copy it again from where it was made',
+      );
     }
   }
 
@@ -127,12 +177,22 @@ export class Artifact {
     try {
       fd = openSync(file, 'r');
     } catch (error) {
-      throw new ArtifactError('not-found', file, `cannot be opened (${(error as NodeJS.ErrnoException).code ?? error})`);
+      throw new ArtifactError(
+        'not-found',
+        file,
+        `cannot be opened (${(error as NodeJS.ErrnoException).code ?? error})`,
+      );
     }
     try {
       const stat = fstatSync(fd);
-      if (!stat.isFile()) throw new ArtifactError('not-found', file, 'it is no file; give a .beta artifact, made with "beta import"');
-      if (stat.size > FILE_BYTES_MAX) throw new ArtifactError('bad-header', file, `${stat.size} bytes are more than a DMA window can hold`);
+      if (!stat.isFile())
+        throw new ArtifactError(
+          'not-found',
+          file,
+          'it is no file; give a .beta artifact, made with "beta import"',
+        );
+      if (stat.size > FILE_BYTES_MAX)
+        throw new ArtifactError('bad-header', file, `${stat.size} bytes are more than a DMA window can hold`);
       return use(fd, stat.size);
     } finally {
       closeSync(fd);
@@ -142,7 +202,11 @@ export class Artifact {
   #readTokenizer(metadata: ReadonlyMap<string, string>): TextTokenizer {
     const settings = entry(this.file, metadata, KEY.tokenizer, 'bad-tokenizer', tokenizerSchema);
     if (settings.vocabulary.length > this.plan.embeddings.word.rows) {
-      throw new ArtifactError('bad-tokenizer', this.file, `${settings.vocabulary.length} tokens for an embedding table of ${this.plan.embeddings.word.rows} rows`);
+      throw new ArtifactError(
+        'bad-tokenizer',
+        this.file,
+        `${settings.vocabulary.length} tokens for an embedding table of ${this.plan.embeddings.word.rows} rows`,
+      );
     }
     try {
       return new TextTokenizer(settings);
@@ -152,10 +216,19 @@ export class Artifact {
   }
 
   #checkTensors({ tensors, dataStart }: SafetensorsHeader): void {
-    if (dataStart % TENSOR_ALIGN !== 0) throw new ArtifactError('bad-tensor', this.file, `its data starts at byte ${dataStart}, no multiple of ${TENSOR_ALIGN}`);
+    if (dataStart % TENSOR_ALIGN !== 0)
+      throw new ArtifactError(
+        'bad-tensor',
+        this.file,
+        `its data starts at byte ${dataStart}, no multiple of ${TENSOR_ALIGN}`,
+      );
     for (const [name, { dtype, begin }] of tensors) {
       if (dtype !== 'U8' || begin % TENSOR_ALIGN !== 0) {
-        throw new ArtifactError('bad-tensor', this.file, `tensor ${JSON.stringify(name).slice(0, 100)} is ${dtype} at ${begin}; U8 at multiples of ${TENSOR_ALIGN} is needed`);
+        throw new ArtifactError(
+          'bad-tensor',
+          this.file,
+          `tensor ${JSON.stringify(name).slice(0, 100)} is ${dtype} at ${begin}; U8 at multiples of ${TENSOR_ALIGN} is needed`,
+        );
       }
     }
     try {

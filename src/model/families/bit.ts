@@ -4,7 +4,15 @@
  */
 import { mean, meanMagnitude, signCodes } from '../binarise.js';
 import type { Checkpoint } from '../checkpoint/open.js';
-import type { Activation, EncoderLayer, Linear, ModelDescription, Norm, OperandBits, Quantiser } from '../description.js';
+import type {
+  Activation,
+  EncoderLayer,
+  Linear,
+  ModelDescription,
+  Norm,
+  OperandBits,
+  Quantiser,
+} from '../description.js';
 import { ImportError } from '../import-error.js';
 import { readLabels } from '../labels.js';
 import { Settings } from '../settings.js';
@@ -25,14 +33,22 @@ interface Options {
 }
 
 function readOptions(settings: Settings): Options {
-  settings.require('weight_bits', 1, 'only binary weights can run on the engine; 32 means the weights were never quantised');
+  settings.require(
+    'weight_bits',
+    1,
+    'only binary weights can run on the engine; 32 means the weights were never quantised',
+  );
   settings.expect('weight_quant_method', 'bwn');
   settings.expect('input_quant_method', 'elastic');
   settings.expect('input_layerwise', true);
   settings.expect('sym_quant_qkvo', true);
   settings.expect('not_quantize_attention', false);
   return {
-    bits: settings.oneOf('input_bits', [1, 2, 4, 8] as const, 'the engine multiplies activations of 1, 2, 4 or 8 bits'),
+    bits: settings.oneOf(
+      'input_bits',
+      [1, 2, 4, 8] as const,
+      'the engine multiplies activations of 1, 2, 4 or 8 bits',
+    ),
     perRowWeights: !settings.flag('weight_layerwise', true),
     perRowEmbedding: !settings.flag('embed_layerwise', false),
     signedFfnAttention: settings.flag('sym_quant_ffn_attn', false),
@@ -65,7 +81,13 @@ class BitReader {
   quantiser(stepName: string, signed: boolean, shift: Float32Array | null = null): Quantiser {
     const { bits } = this.#options;
     // Released code: only the unsigned multi-bit quantiser subtracts the minimum of its tensor.
-    return { signed, bits, step: this.#step(stepName), offset: !signed && bits > 1 ? 'minimum' : 'none', shift };
+    return {
+      signed,
+      bits,
+      step: this.#step(stepName),
+      offset: !signed && bits > 1 ? 'minimum' : 'none',
+      shift,
+    };
   }
 
   linear(name: string, rows: number, cols: number, signedInput = true): Linear {
@@ -75,13 +97,20 @@ class BitReader {
       weight: signCodes(weight, rows, mean(weight)),
       weightScale: meanMagnitude(weight, rows, this.#options.perRowWeights),
       bias: this.#source.vector(`${name}.bias`, rows),
-      input: this.quantiser(`${name}.input_clip_val`, signedInput, this.#source.vector(`${name}.move.bias`, cols)),
+      input: this.quantiser(
+        `${name}.input_clip_val`,
+        signedInput,
+        this.#source.vector(`${name}.move.bias`, cols),
+      ),
     };
   }
 
   norm(name: string, width: number): Norm {
     const either = (now: string, legacy: string) =>
-      this.#source.vector(this.#source.has(`${name}.${legacy}`) ? `${name}.${legacy}` : `${name}.${now}`, width);
+      this.#source.vector(
+        this.#source.has(`${name}.${legacy}`) ? `${name}.${legacy}` : `${name}.${now}`,
+        width,
+      );
     return { gamma: either('weight', 'gamma'), beta: either('bias', 'beta'), epsilon: LAYER_NORM_EPSILON };
   }
 
@@ -116,7 +145,11 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
   const heads = settings.size('num_attention_heads');
   const layers = settings.size('num_hidden_layers');
   const intermediate = settings.size('intermediate_size');
-  if (hidden % heads !== 0) throw new ImportError('bad-config', `hidden_size ${hidden} is not a multiple of num_attention_heads ${heads}`);
+  if (hidden % heads !== 0)
+    throw new ImportError(
+      'bad-config',
+      `hidden_size ${hidden} is not a multiple of num_attention_heads ${heads}`,
+    );
 
   const source = new TensorSource(checkpoint);
   const reader = new BitReader(source, options, context.warn);
@@ -125,7 +158,11 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
   const types = source.rows('bert.embeddings.token_type_embeddings.weight');
   const classes = source.rows('classifier.weight');
   const word = source.weights('bert.embeddings.word_embeddings.weight', words, hidden);
-  const matrix = (name: string, rows: number) => ({ rows, cols: hidden, values: source.matrix(name, rows, hidden) });
+  const matrix = (name: string, rows: number) => ({
+    rows,
+    cols: hidden,
+    values: source.matrix(name, rows, hidden),
+  });
   const perRowScale = meanMagnitude(word, words, options.perRowEmbedding);
   context.progress('embeddings', 0, layers);
 
@@ -147,7 +184,10 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
       return layer;
     }),
     pooler: reader.linear('bert.pooler.dense', hidden, hidden),
-    classifier: { weight: matrix('classifier.weight', classes), bias: source.vector('classifier.bias', classes) },
+    classifier: {
+      weight: matrix('classifier.weight', classes),
+      bias: source.vector('classifier.bias', classes),
+    },
     labels: readLabels(checkpoint.config, classes, context.warn),
   };
   source.reportUnused(context.warn);
