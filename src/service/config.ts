@@ -1,0 +1,133 @@
+/**
+ * The daemon's configuration: one schema from which the checks, the defaults, the error messages and the JSON Schema
+ * all come. docs/mqtt.md shows a file.
+ */
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { brokerUrlProblem } from '../client/broker-url.js';
+import { NAME_PATTERN } from '../client/wire.js';
+import { LOG_LEVELS } from './log.js';
+
+const KiB = 2 ** 10;
+const MiB = 2 ** 20;
+
+const brokerSchema = z
+  .strictObject({
+    url: z
+      .string()
+      .superRefine((value, context) => {
+        const problem = brokerUrlProblem(value);
+        if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+      })
+      .describe('mqtt://host:1883 or mqtts://host:8883'),
+    username: z.string().optional(),
+    password: z.string().optional(),
+    passwordFile: z.string().optional().describe('file whose first line is the password'),
+    clientId: z.string().min(1).max(64).optional(),
+  })
+  .refine(({ password, passwordFile }) => password === undefined || passwordFile === undefined, {
+    message: 'give password or passwordFile, not both',
+  });
+
+const embeddedSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1'),
+  port: z.int().min(0).max(65_535).default(1883).describe('0 takes a free one'),
+});
+
+const limitsSchema = z
+  .strictObject({
+    payloadBytes: z
+      .int()
+      .min(KiB)
+      .max(64 * MiB)
+      .default(MiB)
+      .describe('largest request'),
+    inputs: z.int().min(1).max(4096).default(256).describe('inputs in one request'),
+    queue: z.int().min(1).max(1_000_000).default(4096).describe('sequences accepted and not yet answered'),
+    textChars: z
+      .int()
+      .min(1)
+      .max(16 * MiB)
+      .default(65_536)
+      .describe('longest text, before it is cut into tokens'),
+    drainSeconds: z
+      .number()
+      .min(0)
+      .max(600)
+      .default(10)
+      .describe('how long a stop waits for what was accepted'),
+  })
+  .refine(({ inputs, queue }) => inputs <= queue, {
+    message: 'inputs must not be larger than queue, or the largest requests would always be refused',
+  });
+
+/** Checks that hold for the whole file. */
+export const ConfigSchema = z
+  .strictObject({
+    version: z.literal(1).describe('version of this file format'),
+    node: z
+      .string()
+      .regex(NAME_PATTERN, 'lower-case letters, digits and "-", at most 63, not "-" first')
+      .optional()
+      .describe('id of this node on the network; default: the host name'),
+    device: z.string().min(1).default('auto').describe('auto, emu: or uio:NAME'),
+    broker: brokerSchema.optional().describe('an external broker; without it the embedded one is used'),
+    embedded: embeddedSchema.optional().describe('the embedded broker'),
+    models: z.array(z.string().min(1)).max(256).optional().describe('.beta files, or folders of them'),
+    limits: limitsSchema.prefault({}),
+    log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
+  })
+  .refine(({ broker, embedded }) => broker === undefined || embedded === undefined, {
+    message: 'give "broker" (an external one) or "embedded" (--port on the command line), not both',
+  });
+
+/** A configuration file as it is after the defaults. */
+export type Config = z.output<typeof ConfigSchema>;
+export type ConfigInput = z.input<typeof ConfigSchema>;
+export type Limits = z.output<typeof limitsSchema>;
+export type EmbeddedConfig = z.output<typeof embeddedSchema>;
+export type BrokerConfig = z.output<typeof brokerSchema>;
+
+/** The schema in the form that editors and other programs read. */
+export function configJsonSchema(): object {
+  return z.toJSONSchema(ConfigSchema, { io: 'input' });
+}
+
+/** Checks a parsed file; throws an Error with one line for each problem: where, what, and what is allowed. */
+export function parseConfig(value: unknown): Config {
+  const result = ConfigSchema.safeParse(value ?? {});
+  if (result.success) return result.data;
+  throw new Error(result.error.issues.slice(0, 20).map(describeIssue).join('\n'));
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const where = issue.path.map(String).join('.');
+  const prefix = where === '' ? '' : `${where}: `;
+  if (issue.code === 'unrecognized_keys')
+    return `${prefix}unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')}; known keys: ${knownKeys(issue.path).join(', ')}`;
+  return prefix + issue.message;
+}
+
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let schema = unwrap(ConfigSchema);
+  for (const key of path) if (schema instanceof z.ZodObject) schema = unwrap(schema.shape[String(key)]);
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+/** The schema inside optional and default wrappers. */
+function unwrap(schema: unknown): unknown {
+  let inner = schema;
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault)
+    inner = inner.unwrap();
+  return inner;
+}
+
+/** The host name as a node id. */
+export function defaultNode(name: string = hostname()): string {
+  const id = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 63);
+  return id === '' ? 'node' : id;
+}

@@ -1,0 +1,80 @@
+/**
+ * Payload bytes -> checked request. The cheap checks come first, and the schema sees only what they have bounded:
+ * a schema reports every wrong element, and a megabyte of wrong elements would make a gigabyte of reports.
+ */
+import { type RequestPayload, RequestSchema } from '../client/wire.js';
+import { type Address, addressOf, salvageAddress } from './address.js';
+import { messageOf } from './errors.js';
+import { RequestFailure } from './failure.js';
+
+/** JSON and where its answer goes, or why it is no JSON. */
+export interface Decoded {
+  readonly address: Address;
+  readonly body: unknown;
+  readonly failure: RequestFailure | undefined;
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Parses a payload of at most `maxBytes`. Never throws. */
+export function decodePayload(payload: Uint8Array, maxBytes: number): Decoded {
+  if (payload.byteLength > maxBytes) {
+    const failure = new RequestFailure(
+      'payload_too_large',
+      `the payload has ${payload.byteLength} bytes, this node takes ${maxBytes}; send fewer inputs in one request`,
+    );
+    return { address: salvageAddress(payload), body: undefined, failure };
+  }
+  try {
+    const body: unknown = JSON.parse(UTF8.decode(payload));
+    return { address: addressOf(body), body, failure: undefined };
+  } catch (error) {
+    const failure = new RequestFailure('bad_json', `the payload is not JSON in UTF-8: ${messageOf(error)}`);
+    return { address: salvageAddress(payload), body: undefined, failure };
+  }
+}
+
+/** Checks the shape of a request with at most `maxInputs` inputs. Throws RequestFailure. */
+export function checkRequest(body: unknown, maxInputs: number): RequestPayload {
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new RequestFailure(
+      'bad_request',
+      'a request is a JSON object such as {"text": "transfer ten dollars"}',
+    );
+  const { texts, input_ids } = body as { texts?: unknown; input_ids?: unknown };
+  checkCount('texts', texts, maxInputs);
+  checkCount('input_ids', input_ids, maxInputs);
+  checkIds(input_ids);
+
+  const result = RequestSchema.safeParse(body);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const where = issue?.path.map(String).join('.') ?? '';
+  throw new RequestFailure('bad_request', where === '' ? `${issue?.message}` : `${where}: ${issue?.message}`);
+}
+
+function checkCount(field: string, value: unknown, maxInputs: number): void {
+  if (Array.isArray(value) && value.length > maxInputs)
+    throw new RequestFailure(
+      'too_many_inputs',
+      `${field} has ${value.length} inputs, this node takes ${maxInputs} in one request; send several requests`,
+    );
+}
+
+/** Ids that cannot be ids of any model. */
+function checkIds(value: unknown): void {
+  if (!Array.isArray(value)) return;
+  for (const [row, list] of value.entries()) {
+    if (!Array.isArray(list)) continue; // The schema says what is wrong with it.
+    const at = list.findIndex((id) => !Number.isSafeInteger(id) || id < 0);
+    if (at >= 0)
+      throw new RequestFailure(
+        'bad_ids',
+        `input_ids[${row}][${at}] is ${describe(list[at])}; ids are integers from 0 on`,
+      );
+  }
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'number' ? String(value) : value === null ? 'null' : `a ${typeof value}`;
+}
