@@ -1,0 +1,54 @@
+/*
+ * What every device is to the rest of libbeta: a window and seven functions. Private; beta.h is the public side.
+ *
+ * The callers in access.c have checked offsets and ranges, so a transport sees only aligned register offsets inside
+ * the page and ranges inside the window.
+ */
+#ifndef BETA_DEVICE_DEVICE_H
+#define BETA_DEVICE_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "beta.h"
+
+struct beta_device_ops {
+  /* Stops the engine and frees everything, the device itself included. */
+  void (*close)(beta_device *device);
+  /* One aligned 32-bit access. */
+  uint32_t (*reg_read)(beta_device *device, uint32_t offset);
+  void (*reg_write)(beta_device *device, uint32_t offset, uint32_t value);
+  /* TAIL = tail; access.c has issued the store barrier. */
+  void (*kick)(beta_device *device, uint32_t tail);
+  /*
+   * Unmasks the interrupt and sleeps until it is high: 0 (also when spurious), 1 after timeout_us, or a negative errno
+   * when the device is gone.
+   */
+  int (*irq_wait)(beta_device *device, uint32_t timeout_us);
+  /* Cache maintenance: 0 or a negative errno. NULL where device and CPU share their caches. */
+  int (*sync_for_device)(beta_device *device, uint32_t offset, uint32_t bytes);
+  int (*sync_for_cpu)(beta_device *device, uint32_t offset, uint32_t bytes);
+};
+
+/* The base of every device; a transport puts it first in its own struct. */
+struct beta_device {
+  const struct beta_device_ops *ops;
+  void *window;          /* in this process */
+  uint64_t window_bytes; /* a multiple of 64 KiB, < 4 GiB */
+  uint64_t window_bus;   /* on the engine's bus */
+};
+
+/* A numeric option of a device URI. `value` holds the default and is overwritten when the option is given. */
+struct beta_option {
+  const char *name;
+  uint32_t min, max;
+  uint32_t *value;
+};
+
+/*
+ * Parses `query` ("", or "?name=value&...", decimal values) for a scheme. Returns 0, or -EINVAL for an option that is
+ * unknown, given twice, no number or out of range; the sentence names the option and what is allowed.
+ */
+int beta_options_parse(const char *scheme, const char *query, const struct beta_option *options, size_t count);
+
+#endif

@@ -1,0 +1,155 @@
+/* Lifecycle of the emulator: memory, limits, thread. */
+#define _GNU_SOURCE
+#include "device/emulator/emulator.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "device/emulator/engine.h"
+#include "device/error.h"
+
+#define MAX_KP_LIMIT (BETA_MAX_BLOCKS * 8u) /* a row of MAX_K elements from k0 = 127 at 8 bits */
+#define RING_MAX 12u
+#define STACK_BYTES ((size_t)1 << 20)
+/* A guard behind the window as large as its alignment: an access past the end ends the process instead of spreading. */
+#define GUARD_BYTES ((size_t)BETA_WINDOW_ALIGN)
+
+static void close_emulator(beta_device *device) {
+  struct emulator *emulator = (struct emulator *)device;
+  pthread_mutex_lock(&emulator->lock);
+  atomic_store(&emulator->closing, true);
+  pthread_cond_signal(&emulator->engine_wake);
+  pthread_mutex_unlock(&emulator->lock);
+  pthread_join(emulator->thread, NULL); /* bounded: the engine looks at `closing` between blocks of work */
+  pthread_cond_destroy(&emulator->irq_wake);
+  pthread_cond_destroy(&emulator->engine_wake);
+  pthread_mutex_destroy(&emulator->lock);
+  munmap(emulator->mapping, emulator->mapping_bytes);
+  free(emulator);
+}
+
+static const struct beta_device_ops operations = {
+    .close = close_emulator,
+    .reg_read = beta_emulator_reg_read,
+    .reg_write = beta_emulator_reg_write,
+    .kick = beta_emulator_kick,
+    .irq_wait = beta_emulator_irq_wait,
+};
+
+void beta_emulator_preset_head(beta_device *device, uint32_t head) {
+  struct emulator *emulator = (struct emulator *)device;
+  pthread_mutex_lock(&emulator->lock);
+  emulator->first_head = head;
+  pthread_mutex_unlock(&emulator->lock);
+}
+
+/* Reserves the window 64 KiB aligned between inaccessible pages; pages are committed when they are first touched. */
+static int map_window(struct emulator *emulator, size_t bytes) {
+  emulator->mapping_bytes = bytes + 3 * GUARD_BYTES; /* one to align, one before, one behind */
+  emulator->mapping = mmap(NULL, emulator->mapping_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (emulator->mapping == MAP_FAILED) return errno;
+  const uintptr_t first = (uintptr_t)emulator->mapping + GUARD_BYTES;
+  const uintptr_t aligned = (first + BETA_WINDOW_ALIGN - 1) / BETA_WINDOW_ALIGN * BETA_WINDOW_ALIGN;
+  emulator->base.window = (void *)aligned;
+  if (mprotect(emulator->base.window, bytes, PROT_READ | PROT_WRITE) == 0) return 0;
+  const int failed = errno;
+  munmap(emulator->mapping, emulator->mapping_bytes);
+  return failed;
+}
+
+static void set_identity(struct emulator *emulator) {
+  const struct beta_limits *limits = &emulator->limits;
+  emulator_store(emulator, BETA_REG_ID, BETA_ENGINE_ID);
+  emulator_store(emulator, BETA_REG_VERSION,
+                 BETA_VERSION_MAJOR << BETA_VERSION_MAJOR_SHIFT | BETA_VERSION_MINOR << BETA_VERSION_MINOR_SHIFT);
+  emulator_store(emulator, BETA_REG_CAPS, limits->caps);
+  emulator_store(emulator, BETA_REG_GEOMETRY,
+                 BETA_EMULATOR_DM << BETA_GEOMETRY_DM_SHIFT | BETA_EMULATOR_DN << BETA_GEOMETRY_DN_SHIFT |
+                     BETA_EMULATOR_DK / 64 << BETA_GEOMETRY_DK64_SHIFT |
+                     BETA_EMULATOR_LANES << BETA_GEOMETRY_LANES_SHIFT);
+  emulator_store(emulator, BETA_REG_MAX_K, limits->max_k);
+  emulator_store(emulator, BETA_REG_MAX_KP, limits->max_kp);
+  emulator_store(emulator, BETA_REG_RING_MAX, limits->ring_max);
+  emulator_store(emulator, BETA_REG_BUILD, BETA_BUILD_EMULATOR);
+}
+
+static bool has_several_cpus(void) {
+  cpu_set_t cpus;
+  return sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+}
+
+/* Lock, conditions and thread; 0 or an errno, with nothing left behind. */
+static int start_thread(struct emulator *emulator) {
+  pthread_mutex_init(&emulator->lock, NULL);
+  pthread_cond_init(&emulator->engine_wake, NULL);
+  pthread_condattr_t monotonic; /* timeouts must not jump with the wall clock */
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&emulator->irq_wake, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+
+  pthread_attr_t attributes; /* a stack of known size: the kernels' tiles live on it, whatever the host's limit is */
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, STACK_BYTES);
+  /* The host's signals are the host's: the engine thread inherits a full mask. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int failed = pthread_create(&emulator->thread, &attributes, beta_emulator_thread, emulator);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  if (failed != 0) {
+    pthread_cond_destroy(&emulator->irq_wake);
+    pthread_cond_destroy(&emulator->engine_wake);
+    pthread_mutex_destroy(&emulator->lock);
+    return failed;
+  }
+  pthread_setname_np(emulator->thread, "beta-engine");
+  return 0;
+}
+
+int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+  struct beta_limits limits = {
+      .caps = BETA_CAPS_A_WIDTHS_MASK << BETA_CAPS_A_WIDTHS_SHIFT | BETA_CAPS_B_WIDTHS_MASK << BETA_CAPS_B_WIDTHS_SHIFT |
+              BETA_CAPS_O_WIDTHS_MASK << BETA_CAPS_O_WIDTHS_SHIFT,
+      .max_k = BETA_MAX_K_LIMIT,
+      .max_kp = MAX_KP_LIMIT,
+      .ring_max = RING_MAX,
+  };
+  const struct beta_option options[] = {
+      {"max_k", 1, BETA_MAX_K_LIMIT, &limits.max_k},
+      {"max_kp", 1, MAX_KP_LIMIT, &limits.max_kp},
+      {"ring_log2", 0, RING_MAX, &limits.ring_max},
+  };
+  const int refused = beta_options_parse("emu", rest, options, sizeof options / sizeof options[0]);
+  if (refused != 0) return refused;
+
+  struct emulator *emulator = calloc(1, sizeof *emulator);
+  if (emulator == NULL) return beta_fail(-ENOMEM, "emu: no memory for the emulator's state");
+  emulator->base.ops = &operations;
+  emulator->base.window_bytes = window_bytes;
+  emulator->base.window_bus = BETA_EMULATOR_BUS;
+  emulator->limits = limits;
+  emulator->kernel = beta_kernel_select();
+  emulator->spin = has_several_cpus();
+  set_identity(emulator);
+
+  int failed = map_window(emulator, (size_t)window_bytes);
+  if (failed != 0) {
+    free(emulator);
+    return beta_fail(-ENOMEM, "emu: a window of %llu bytes could not be mapped (%s); use a smaller one",
+                     (unsigned long long)window_bytes, strerror(failed));
+  }
+  failed = start_thread(emulator);
+  if (failed != 0) {
+    munmap(emulator->mapping, emulator->mapping_bytes);
+    free(emulator);
+    return beta_fail(-ENOMEM, "emu: the engine thread could not be started (%s)", strerror(failed));
+  }
+  *device = &emulator->base;
+  return 0;
+}

@@ -1,0 +1,48 @@
+/*
+ * The seam between the engine and the arithmetic: a kernel computes rows of one QMM whose descriptor has been checked,
+ * on host pointers. One file per instruction set; every kernel is exact, so they differ in speed alone.
+ */
+#ifndef BETA_KERNELS_KERNEL_H
+#define BETA_KERNELS_KERNEL_H
+
+#include <stdint.h>
+
+#include "beta_contract.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the window is little-endian, and the kernels load words");
+
+/* Blocks of 128 elements that a row can touch: MAX_K elements from k0 = 127. */
+#define BETA_MAX_BLOCKS ((BETA_MAX_K_LIMIT + 2 * BETA_BLOCK_ELEMENTS - 2) / BETA_BLOCK_ELEMENTS)
+
+/* One matrix in the window: plane i of element k of row r as in contract section 4. */
+typedef struct beta_matrix {
+  uint8_t *row0;
+  uint64_t stride;   /* bytes from one row to the next, a multiple of 16 */
+  uint32_t bits;     /* 1, 2, 4, 8; outputs also 16 and 32 (row-major integers) */
+  uint32_t encoding; /* BETA_ENC_* */
+} beta_matrix;
+
+/* One QMM, O[m][n] = epilogue(sum over k of A[m][k0+k] * B[n][k0+k]). Read-only for kernels but for O's bytes. */
+typedef struct beta_qmm {
+  beta_matrix a, b, o;
+  const uint8_t *table; /* epilogue entries of 8 bytes, 8-byte aligned; NULL for int32 output */
+  int table_by_row;     /* the table is indexed by m instead of n */
+  uint32_t m, n, k;     /* 1 <= k <= 16384 */
+  uint32_t k0;          /* 0..127 */
+  uint32_t n0;          /* 0..120, a multiple of 8; 0 for 16 and 32 bits */
+} beta_qmm;
+
+struct beta_kernel {
+  const char *name;
+  /* Whether this CPU can run it. */
+  int (*supported)(void);
+  /* Computes output rows [row_begin, row_end). Writes exactly the output bytes of those rows. Any number of threads. */
+  void (*qmm)(const beta_qmm *job, uint32_t row_begin, uint32_t row_end);
+};
+
+/* The fastest kernel that this CPU supports; never NULL. */
+const struct beta_kernel *beta_kernel_select(void);
+
+extern const struct beta_kernel beta_kernel_portable;
+
+#endif
