@@ -14,8 +14,8 @@ static void expect(const beta_descriptor *d, const struct beta_limits *device, u
                    uint32_t field, uint32_t at, const char *what) {
   const struct beta_fault fault = beta_validate(d, device, window, AT);
   const bool same = fault.code == code && fault.field == field && fault.at == at;
-  check(same,
-        "%s: code %u field 0x%02X at 0x%X (got %u 0x%02X 0x%X)", what, code, field, at, fault.code, fault.field, fault.at);
+  check(same, "%s: code %u field 0x%02X at 0x%X (got %u 0x%02X 0x%X)", what, code, field, at, fault.code, fault.field,
+        fault.at);
 }
 
 /* One wrong field at a time. `change` is applied to a valid descriptor named d. */
