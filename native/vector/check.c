@@ -25,6 +25,34 @@ static int optional_inside(const beta_vector *v, uint32_t off, uint64_t count, u
   return off == 0 || array_inside(v, off, count, size);
 }
 
+/* The index arrays of a step. They are checked once, so nothing that the step writes may lie on them. */
+typedef struct indices {
+  unsigned count;
+  struct {
+    uint32_t off;
+    uint64_t bytes;
+  } array[3];
+} indices;
+
+static int spared(const indices *kept, uint64_t off, uint64_t bytes) {
+  for (unsigned i = 0; i < kept->count; i++) {
+    const uint64_t begin = kept->array[i].off;
+    if (off < begin + kept->array[i].bytes && begin < off + bytes) return 0;
+  }
+  return 1;
+}
+
+/* Float rows that a step leaves, or none. */
+static int out_valid(const beta_vector *v, const indices *kept, uint32_t off, uint64_t elements) {
+  return off == 0 || (array_inside(v, off, elements, 4) && spared(kept, off, elements * 4));
+}
+
+/*
+ * Every element of a result is a word of its own, so a window bounds the work as well: without this a stride of 0 could ask
+ * for hours of it.
+ */
+static int work_bounded(const beta_vector *v, uint64_t rows, uint64_t width) { return rows * width <= v->bytes / 4; }
+
 /* Row starts of the sequences: ascending from 0 to `rows`. */
 static int starts_valid(const beta_vector *v, uint32_t off, uint32_t sequences, uint32_t rows) {
   if (sequences == 0 || sequences > ROWS_MAX || !array_inside(v, off, (uint64_t)sequences + 1, 4)) return 0;
@@ -48,30 +76,41 @@ static int indices_below(const beta_vector *v, uint32_t off, uint32_t count, uin
 static int width_valid(uint32_t width) { return width >= 1 && width <= BETA_STEP_WIDTH_MAX; }
 static int rows_valid(uint32_t rows) { return rows >= 1 && rows <= ROWS_MAX; }
 
+#define FORMAT(log2, encoding) ((log2) | (encoding) << BETA_FMT_ENC_SHIFT)
+
 /* One QUANTISE record behind a producer of `rows` rows (of `heads` heads) and `width` columns. */
-static int quantise_valid(const beta_vector *v, const beta_step_quantise *q, uint32_t heads, uint32_t rows, uint32_t width,
-                          uint32_t sequences) {
+static int quantise_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, uint32_t heads, uint32_t rows,
+                          uint32_t width, uint32_t sequences) {
   if (q->op != BETA_STEP_QUANTISE || q->kind > BETA_STEP_QUANTISER_ROUND_FROM_MIN) return 0;
   const unsigned log2 = q->format & BETA_FMT_WIDTH_MASK, encoding = q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK;
-  if (log2 > BETA_FMT_OPERAND_MAX_LOG2 || encoding > BETA_ENC_PM1 || (encoding == BETA_ENC_PM1 && log2 != 0)) return 0;
+  if (q->format != FORMAT(log2, encoding) || log2 > BETA_FMT_OPERAND_MAX_LOG2 || encoding > BETA_ENC_PM1) return 0;
+  if (encoding == BETA_ENC_PM1 && log2 != 0) return 0;
   const unsigned bits = 1u << log2;
   if (q->k0 >= BETA_BLOCK_ELEMENTS || !(q->step > 0) || !isfinite(q->step)) return 0;
-  if (q->kind != BETA_STEP_QUANTISER_SIGN) {
+  if (q->kind == BETA_STEP_QUANTISER_SIGN) {
+    /* -1, 0 and +1 need two planes of two's complement; without the 0 one plane of PM1 does. */
+    if (encoding != BETA_ENC_PM1 && (encoding != BETA_ENC_S || bits < 2)) return 0;
+  } else {
     const int32_t low = encoding == BETA_ENC_S ? -(1 << (bits - 1)) : 0;
     const int32_t high = encoding == BETA_ENC_S ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
     if (encoding == BETA_ENC_PM1 || q->qmin < low || q->qmax > high || q->qmin > q->qmax) return 0;
   }
   const uint64_t row_bytes = (uint64_t)((q->k0 + width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
-  if (q->kind == BETA_STEP_QUANTISER_ROUND_FROM_MIN && !array_inside(v, q->found_off, sequences, 8)) return 0;
-  const uint64_t head_stride = heads > 1 ? q->out_head_stride : 0;
-  return optional_inside(v, q->shift_off, width, 4) &&
-         rows_inside(v, q->out_off, rows, q->out_stride, (heads - 1) * head_stride + row_bytes, BETA_BEAT_BYTES);
+  if (rows > 1 && q->out_stride < row_bytes) return 0;
+  if (heads > 1 && (q->out_head_stride < row_bytes || q->out_head_stride % BETA_BEAT_BYTES != 0)) return 0;
+  const uint64_t last_head = heads > 1 ? (uint64_t)(heads - 1) * q->out_head_stride : 0;
+  if (!rows_inside(v, q->out_off, rows, q->out_stride, last_head + row_bytes, BETA_BEAT_BYTES)) return 0;
+  if (!spared(kept, q->out_off, (uint64_t)(rows - 1) * q->out_stride + last_head + row_bytes)) return 0;
+  if (q->kind == BETA_STEP_QUANTISER_ROUND_FROM_MIN) {
+    if (!array_inside(v, q->found_off, sequences, 8) || !spared(kept, q->found_off, (uint64_t)sequences * 8)) return 0;
+  }
+  return optional_inside(v, q->shift_off, width, 4);
 }
 
-static int consumers_valid(const beta_vector *v, const beta_step_quantise *q, unsigned consumers, uint32_t heads, uint32_t rows,
-                           uint32_t width, uint32_t sequences) {
+static int consumers_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, unsigned consumers,
+                           uint32_t heads, uint32_t rows, uint32_t width, uint32_t sequences) {
   for (unsigned c = 0; c < consumers; c++) {
-    if (!quantise_valid(v, &q[c], heads, rows, width, sequences)) return 0;
+    if (!quantise_valid(v, kept, &q[c], heads, rows, width, sequences)) return 0;
   }
   return 1;
 }
@@ -89,22 +128,25 @@ static int norm_parameters(const beta_vector *v, uint32_t width, uint32_t gamma,
 }
 
 static int embed_valid(const beta_vector *v, const beta_step_embed *s, const beta_step_quantise *q) {
-  if (!rows_valid(s->rows) || !width_valid(s->width)) return 0;
-  const unsigned bits = 1u << (s->word_format & BETA_FMT_WIDTH_MASK);
-  if (bits > 2) return 0;
-  const uint64_t word_bytes = (uint64_t)((s->width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
+  if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
+  const int ternary = s->word_format == FORMAT(1u, BETA_ENC_S);
+  if (!ternary && s->word_format != FORMAT(0u, BETA_ENC_PM1)) return 0;
+  const uint64_t blocks = (s->width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS;
+  const uint64_t word_bytes = blocks * BETA_BEAT_BYTES * (ternary ? 2 : 1), array_bytes = (uint64_t)s->rows * 4;
+  const indices kept = {3, {{s->ids_off, array_bytes}, {s->positions_off, array_bytes}, {s->types_off, array_bytes}}};
   return s->word_stride >= word_bytes && rows_inside(v, s->word_off, s->words, s->word_stride, word_bytes, BETA_BEAT_BYTES) &&
          array_inside(v, s->word_scale_off, s->words, 8) &&
          array_inside(v, s->position_off, (uint64_t)s->positions * s->width, 4) &&
          array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) &&
          indices_below(v, s->ids_off, s->rows, s->words) && indices_below(v, s->positions_off, s->rows, s->positions) &&
          indices_below(v, s->types_off, s->rows, s->types) && norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         optional_inside(v, s->out_off, (uint64_t)s->rows * s->width, 4) && no_runtime_offset(q, s->consumers) &&
-         consumers_valid(v, q, s->consumers, 1, s->rows, s->width, 1);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && no_runtime_offset(q, s->consumers) &&
+         consumers_valid(v, &kept, q, s->consumers, 1, s->rows, s->width, 1);
 }
 
 static int affine_valid(const beta_vector *v, const beta_step_affine *s, const beta_step_quantise *q) {
   if (!rows_valid(s->rows) || !width_valid(s->width) || s->block == 0 || s->width % s->block != 0) return 0;
+  if (!work_bounded(v, s->rows, s->width)) return 0;
   if (s->activation > BETA_STEP_ACTIVATION_TANH || s->by_row > 1 || s->sequences == 0 || s->sequences > ROWS_MAX) return 0;
   const uint64_t blocks = s->width / s->block, channels = s->by_row ? s->rows : s->width;
   if (s->block_stride % 4 != 0) return 0;
@@ -115,30 +157,34 @@ static int affine_valid(const beta_vector *v, const beta_step_affine *s, const b
                        : !array_inside(v, s->sums_off, s->width, 8))
       return 0;
   }
+  const indices kept = {s->starts_off ? 1 : 0, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return rows_inside(v, s->acc_off, s->rows, s->acc_stride, (blocks - 1) * s->block_stride + (uint64_t)s->block * 4, 4) &&
          optional_inside(v, s->scale_off, channels, 8) && optional_inside(v, s->bias_off, channels, 4) &&
-         optional_inside(v, s->out_off, (uint64_t)s->rows * s->width, 4) &&
-         consumers_valid(v, q, s->consumers, 1, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) &&
+         consumers_valid(v, &kept, q, s->consumers, 1, s->rows, s->width, s->sequences);
 }
 
 static int norm_valid(const beta_vector *v, const beta_step_norm *s, const beta_step_quantise *q) {
   if (!rows_valid(s->rows) || !width_valid(s->width)) return 0;
   if (s->t_off && (!array_inside(v, s->t_off, s->sequences, 8) || !array_inside(v, s->sums_off, s->width, 8))) return 0;
   const uint64_t elements = (uint64_t)s->rows * s->width;
+  const indices kept = {1, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return starts_valid(v, s->starts_off, s->sequences, s->rows) &&
          rows_inside(v, s->acc_off, s->rows, s->acc_stride, (uint64_t)s->width * 4, 4) &&
          optional_inside(v, s->scale_off, s->width, 8) && optional_inside(v, s->bias_off, s->width, 4) &&
          array_inside(v, s->residual_off, elements, 4) && norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         array_inside(v, s->out_off, elements, 4) && no_runtime_offset(q, s->consumers) &&
-         consumers_valid(v, q, s->consumers, 1, s->rows, s->width, 1);
+         s->out_off != 0 && out_valid(v, &kept, s->out_off, elements) && no_runtime_offset(q, s->consumers) &&
+         consumers_valid(v, &kept, q, s->consumers, 1, s->rows, s->width, 1);
 }
 
 static int softmax_valid(const beta_vector *v, const beta_step_softmax *s, const beta_step_quantise *q) {
   if (!width_valid(s->tokens) || s->heads == 0 || s->heads > BETA_STEP_WIDTH_MAX || s->consumers != 1) return 0;
   if (!(s->scale > 0) || !isfinite(s->scale) || s->head_stride % 4 != 0) return 0;
+  if (!work_bounded(v, (uint64_t)s->heads * s->tokens, s->tokens)) return 0;
+  const indices none = {0};
   if (s->table_length > 0 && !array_inside(v, s->table_off, s->table_length, 8)) return 0;
   return rows_inside(v, s->acc_off, s->tokens, s->acc_stride, (uint64_t)(s->heads - 1) * s->head_stride + (uint64_t)s->tokens * 4, 4) &&
-         consumers_valid(v, q, 1, s->heads, s->tokens, s->tokens, 1);
+         consumers_valid(v, &none, q, 1, s->heads, s->tokens, s->tokens, 1);
 }
 
 static int dense_valid(const beta_vector *v, const beta_step_dense *s) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "beta.h"
+#include "device/error.h"
 #include "vector.h"
 
 /* Producers leave their consumers' records behind themselves; copies, because the caller's buffer may be unaligned. */
@@ -29,6 +30,12 @@ static int run_one(const beta_vector *v, const record *step, const beta_step_qua
   return 0;
 }
 
+static int refuse(const record *step, uint32_t index, uint32_t *failed) {
+  *failed = index;
+  return beta_fail(-EINVAL, "vector step record %u (op %u): it is malformed or reaches outside the window", (unsigned)index,
+                   step->header.op);
+}
+
 int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
   const beta_vector v = {.base = beta_window(device), .bytes = beta_window_bytes(device)};
   const uint8_t *bytes = records;
@@ -38,15 +45,9 @@ int beta_vector_run(beta_device *device, const void *records, uint32_t count, ui
     beta_step_quantise q[BETA_STEP_CONSUMERS_MAX];
     memcpy(&step, bytes + (size_t)i * BETA_STEP_BYTES, BETA_STEP_BYTES);
     const uint32_t consumers = step.header.consumers;
-    if (consumers > BETA_STEP_CONSUMERS_MAX || consumers >= count - i) {
-      *failed = i;
-      return -EINVAL;
-    }
+    if (consumers > BETA_STEP_CONSUMERS_MAX || consumers >= count - i) return refuse(&step, i, failed);
     memcpy(q, bytes + (size_t)(i + 1) * BETA_STEP_BYTES, (size_t)consumers * BETA_STEP_BYTES);
-    if (run_one(&v, &step, q) != 0) {
-      *failed = i;
-      return -EINVAL;
-    }
+    if (run_one(&v, &step, q) != 0) return refuse(&step, i, failed);
     i += 1 + consumers;
   }
   return 0;

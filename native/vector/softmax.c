@@ -6,8 +6,8 @@
 
 #include "vector.h"
 
-/* Probabilities of one row; returns the smallest. */
-static double probabilities(const beta_vector *v, const beta_step_softmax *s, uint32_t head, uint32_t row, double *p) {
+/* Probabilities of one row. */
+static void probabilities(const beta_vector *v, const beta_step_softmax *s, uint32_t head, uint32_t row, double *p) {
   const int32_t *score = (const int32_t *)((const uint8_t *)beta_at(v, s->acc_off) + (size_t)head * s->head_stride +
                                            (size_t)row * s->acc_stride);
   int32_t most = score[0], least = score[0];
@@ -23,12 +23,7 @@ static double probabilities(const beta_vector *v, const beta_step_softmax *s, ui
   } else {
     for (uint32_t i = 0; i < s->tokens; i++) sum += p[i] = exp(-s->scale * (double)((int64_t)most - score[i]));
   }
-  double smallest = INFINITY;
-  for (uint32_t i = 0; i < s->tokens; i++) {
-    p[i] /= sum;
-    smallest = fmin(smallest, p[i]);
-  }
-  return smallest;
+  for (uint32_t i = 0; i < s->tokens; i++) p[i] /= sum;
 }
 
 void beta_softmax(const beta_vector *v, const beta_step_softmax *s, const beta_step_quantise *q) {
@@ -38,7 +33,10 @@ void beta_softmax(const beta_vector *v, const beta_step_softmax *s, const beta_s
     /* The offset is the minimum over every head and row, so all of them are seen before the first is quantised. */
     t = INFINITY;
     for (uint32_t head = 0; head < s->heads; head++) {
-      for (uint32_t row = 0; row < s->tokens; row++) t = fmin(t, probabilities(v, s, head, row, p));
+      for (uint32_t row = 0; row < s->tokens; row++) {
+        probabilities(v, s, head, row, p);
+        t = fmin(t, beta_row_minimum(v, q, p, s->tokens));
+      }
     }
     *(double *)beta_at(v, q->found_off) = t;
   }

@@ -12,7 +12,7 @@ const KNOWN: readonly { readonly name: string; readonly matches: (key: string) =
   { name: 'BinaryBERT', matches: (key) => /_[12]\.weight$/.test(key) },
   { name: 'BiBERT', matches: (key) => key.endsWith('.gate') },
   { name: 'TernaryBERT', matches: (key) => key.endsWith('.weight_clip_val') },
-  { name: 'full-precision BERT', matches: (key) => key.startsWith('bert.encoder.layer.') },
+  { name: 'full-precision BERT', matches: (key) => /(^|\.)bert\.encoder\.layer\./.test(key) },
 ];
 
 /** Imports a checkpoint. Throws ImportError: unknown family, missing or misshapen tensors, settings without support. */

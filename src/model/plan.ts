@@ -5,16 +5,29 @@
  */
 import { z } from 'zod';
 
+/** Largest sizes of a model. Beyond them it is not a BERT encoder but an attack or a mistake. */
+export const MODEL_LIMITS = {
+  /** Hidden and intermediate size, heads, tokens of a sequence: the widest row of a vector step. */
+  width: 32768,
+  layers: 1024,
+  /** Rows of an embedding table. */
+  rows: 4_000_000,
+  labels: 1_000_000,
+  /** Fewest tokens of a sequence: [CLS], a word, [SEP]. */
+  leastTokens: 3,
+} as const;
+
 /** Name of a tensor in the artifact. */
 const tensor = z.string().min(1).max(200);
-const size = z.number().int().min(1).max(32768);
+const size = z.number().int().min(1).max(MODEL_LIMITS.width);
+const rows = z.number().int().min(1).max(MODEL_LIMITS.rows);
 const finite = z.number();
 const format = z.number().int().min(0).max(0x3f);
 
 /** Bit-planes of a weight matrix: rows of `stride` bytes in format `format`. */
 const planes = z.strictObject({
   tensor,
-  rows: z.number().int().min(1).max(4_000_000),
+  rows,
   cols: size,
   format,
   stride: z
@@ -62,7 +75,7 @@ const epilogue = z.discriminatedUnion('kind', [threshold, affine]);
 const linear = z.strictObject({ name: z.string().max(200), weight: planes, input: quantiser, epilogue });
 
 const norm = z.strictObject({ gamma: tensor, beta: tensor, epsilon: finite.nonnegative() });
-const real = z.strictObject({ tensor, rows: z.number().int().min(1).max(4_000_000) });
+const real = z.strictObject({ tensor, rows });
 
 const attention = z.strictObject({
   /** Real score of one integer unit: step_q * step_k / sqrt(head size). */
@@ -98,14 +111,14 @@ export const planSchema = z.strictObject({
   hidden: size,
   heads: size,
   intermediate: size,
-  maxTokens: z.number().int().min(3).max(32768),
+  maxTokens: size.min(MODEL_LIMITS.leastTokens),
   embeddings: z.strictObject({ word: planes, wordScale: tensor, position: real, type: real, norm }),
-  layers: z.array(layer).min(1).max(1024),
+  layers: z.array(layer).min(1).max(MODEL_LIMITS.layers),
   pooler: linear,
   classifier: z.strictObject({ weight: real, bias: tensor }),
   /** A row of ones for sums over V; null where no quantiser of probabilities has a run-time offset. */
   ones: tensor.nullable(),
-  labels: z.array(z.string().max(1000)).min(1).max(1_000_000),
+  labels: z.array(z.string().max(1000)).min(1).max(MODEL_LIMITS.labels),
   /** What a device must offer (docs/contract.md, CAPS and limits). */
   requirements: z.strictObject({
     aBits: widths,

@@ -1,8 +1,6 @@
 /** Reading of config.json for importers: every setting that changes the computation is checked, none is guessed silently. */
 import { ImportError } from './import-error.js';
-
-/** Sizes beyond this are not a BERT encoder but an attack or a mistake. */
-const LARGEST_SIZE = 32768;
+import { MODEL_LIMITS } from './plan.js';
 
 export class Settings {
   readonly #config: Record<string, unknown>;
@@ -60,11 +58,11 @@ export class Settings {
     return found;
   }
 
-  /** A positive size. */
-  size(name: string): number {
+  /** A size from 1 to `most`. */
+  size(name: string, most: number = MODEL_LIMITS.width): number {
     const found = this.#config[name];
-    if (typeof found !== 'number' || !Number.isInteger(found) || found < 1 || found > LARGEST_SIZE) {
-      this.#fail(name, `a whole number from 1 to ${LARGEST_SIZE}`);
+    if (typeof found !== 'number' || !Number.isInteger(found) || found < 1 || found > most) {
+      this.#fail(name, `a whole number from 1 to ${most}`);
     }
     return found;
   }

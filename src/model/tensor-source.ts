@@ -1,10 +1,17 @@
 /** Tensors of a checkpoint by name, with shapes and values checked, and a record of which were used. */
+import { quote } from './checkpoint/errors.js';
 import type { Checkpoint } from './checkpoint/open.js';
 import type { SourceTensor } from './checkpoint/tensor.js';
 import { ImportError } from './import-error.js';
 
 /** DataParallel prefixes every name; it says nothing about the model. */
 const WRAPPER = 'module.';
+
+/** A model trained in float32 has nothing beyond it; sums of such values stay finite in double. */
+const LARGEST_VALUE = (2 - 2 ** -23) * 2 ** 127;
+
+/** Names that a remark about unused tensors shows. */
+const NAMES_SHOWN = 5;
 
 export class TensorSource {
   readonly #tensors: ReadonlyMap<string, SourceTensor>;
@@ -30,12 +37,18 @@ export class TensorSource {
     this.#unused.delete(name);
   }
 
-  /** First dimension of a matrix, the size that a config may not know. */
-  rows(name: string): number {
+  /** First dimension of a matrix, the size that a config may not know: `least` to `most`. */
+  rows(name: string, least: number, most: number): number {
     const { shape } = this.#get(name);
     if (shape.length !== 2)
       throw new ImportError('wrong-shape', `${this.#file}: ${name} has shape [${shape}], a matrix is needed`);
-    return shape[0]!;
+    const [rows] = shape;
+    if (rows! < least || rows! > most)
+      throw new ImportError(
+        'wrong-shape',
+        `${this.#file}: ${name} has shape [${shape}], ${least} to ${most} rows are possible`,
+      );
+    return rows!;
   }
 
   /** Row-major values of a weight matrix, all finite, as stored: a float64 file keeps its last bits for the sign decisions. */
@@ -62,9 +75,10 @@ export class TensorSource {
   reportUnused(warn: (message: string) => void): void {
     const names = [...this.#unused].filter((name) => !name.endsWith('.position_ids'));
     if (names.length === 0) return;
-    const shown = names.slice(0, 5).join(', ');
+    const shown = names.slice(0, NAMES_SHOWN).map(quote).join(', ');
+    const more = names.length > NAMES_SHOWN ? ', ...' : '';
     warn(
-      `${names.length} tensors have no meaning to this importer and were left out: ${shown}${names.length > 5 ? ', ...' : ''}`,
+      `${names.length} ${names.length === 1 ? 'tensor has' : 'tensors have'} no meaning to this importer, left out: ${shown}${more}`,
     );
   }
 
@@ -96,7 +110,8 @@ export class TensorSource {
     }
     const values = tensor.values();
     for (let i = 0; i < values.length; i++) {
-      if (!Number.isFinite(values[i])) {
+      // Written so that NaN fails too.
+      if (!(Math.abs(values[i]!) <= LARGEST_VALUE)) {
         throw new ImportError(
           'bad-values',
           `${this.#file}: ${name} holds ${values[i]} at element ${i}; the training run diverged or the file is damaged`,
@@ -108,4 +123,4 @@ export class TensorSource {
 }
 
 const toFloat32 = (values: Float32Array | Float64Array) =>
-  values instanceof Float32Array ? values : Float32Array.from(values);
+  values instanceof Float32Array ? values : new Float32Array(values);

@@ -1,10 +1,14 @@
 /**
- * BERT WordPiece tokenisation. The work is done by @huggingface/tokenizers; this file decides which tokenisers are
- * accepted: a tokenizer.json may hold regular expressions and templates, so only BERT's own fixed components pass, and what is
- * stored in an artifact is their settings and the vocabulary, nothing else.
+ * BERT WordPiece tokenisation. Splitting and WordPiece are done by @huggingface/tokenizers, normalisation by
+ * normalise.ts; this file decides which tokenisers are accepted: a tokenizer.json may hold regular expressions and templates,
+ * so only BERT's own fixed components pass, and what is stored in an artifact is their settings and the vocabulary, nothing else.
  */
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
+import { normalise } from './normalise.js';
+
+/** Longest word that is looked up: the published tokenisers have 100 or 200, and the time grows with its square. */
+export const WORD_CHARS_MAX = 200;
 
 const token = z.string().max(1000);
 
@@ -19,7 +23,7 @@ export const tokenizerSchema = z.strictObject({
   classification: token,
   separator: token,
   continuation: z.string().max(20),
-  maxCharsPerWord: z.number().int().min(1).max(10_000),
+  maxCharsPerWord: z.number().int().min(1).max(WORD_CHARS_MAX),
   /** Token of each id; null where an id has none. */
   vocabulary: z.array(token.nullable()).min(1).max(4_000_000),
 });
@@ -66,13 +70,7 @@ export class TextTokenizer {
         padding: null,
         // No special tokens here: "[SEP]" in somebody's text is text.
         added_tokens: [],
-        normalizer: {
-          type: 'BertNormalizer',
-          clean_text: settings.cleanText,
-          handle_chinese_chars: settings.handleChineseChars,
-          strip_accents: settings.stripAccents,
-          lowercase: settings.lowercase,
-        },
+        normalizer: null,
         pre_tokenizer: { type: 'BertPreTokenizer' },
         post_processor: null,
         decoder: { type: 'WordPiece', prefix: settings.continuation, cleanup: true },
@@ -98,7 +96,7 @@ export class TextTokenizer {
    * [SEP]. An empty text gives [CLS] [SEP].
    */
   encode(text: string, maxTokens: number): EncodedText {
-    const pieces = this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    const pieces = this.#tokenizer.encode(normalise(text, this.settings), { add_special_tokens: false }).ids;
     const kept = Math.min(pieces.length, maxTokens - SPECIALS);
     const ids = new Uint32Array(kept + SPECIALS);
     ids[0] = this.#classification;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ImportError } from './import-error.js';
-import { type TokenizerSettings, tokenizerSchema } from './tokenizer.js';
+import { type TokenizerSettings, tokenizerSchema, WORD_CHARS_MAX } from './tokenizer.js';
 
 /** A vocabulary of a million words is about 10 MB. */
 const FILE_BYTES_MAX = 64 * 2 ** 20;
@@ -22,13 +22,20 @@ const DEFAULTS = {
 } as const;
 
 function readText(file: string): string {
-  const { size } = statSync(file);
-  if (size > FILE_BYTES_MAX)
+  const stat = statSync(file);
+  if (!stat.isFile()) throw new ImportError('bad-vocabulary', `${file}: it is not a regular file`);
+  if (stat.size > FILE_BYTES_MAX)
     throw new ImportError(
       'bad-vocabulary',
-      `${file}: ${size} bytes are more than a tokeniser has (${FILE_BYTES_MAX})`,
+      `${file}: ${stat.size} bytes are more than a tokeniser has (${FILE_BYTES_MAX})`,
     );
-  return readFileSync(file, 'utf8');
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
+  } catch (error) {
+    if (error instanceof TypeError)
+      throw new ImportError('bad-vocabulary', `${file}: not UTF-8; convert it, or fetch it again`);
+    throw error;
+  }
 }
 
 function readJson<T>(file: string, schema: z.ZodType<T>): T {
@@ -49,8 +56,12 @@ function readJson<T>(file: string, schema: z.ZodType<T>): T {
   return result.data;
 }
 
-/** What is read of tokenizer.json; its other parts (templates, decoders) do not change the ids of a text. */
+/**
+ * What is read of tokenizer.json. Templates and decoders do not change the ids of a text; added tokens would, so they are
+ * only accepted where they repeat the vocabulary.
+ */
 const tokenizerJson = z.object({
+  added_tokens: z.array(z.object({ id: z.number(), content: z.string() })).default([]),
   normalizer: z.object({
     type: z.literal('BertNormalizer'),
     clean_text: z.boolean().default(true),
@@ -63,23 +74,37 @@ const tokenizerJson = z.object({
     type: z.literal('WordPiece').default('WordPiece'),
     unk_token: z.string().default('[UNK]'),
     continuing_subword_prefix: z.string().default('##'),
-    max_input_chars_per_word: z.number().int().positive().default(100),
+    max_input_chars_per_word: z.number().int().min(1).max(WORD_CHARS_MAX).default(100),
     vocab: z.record(z.string(), z.number().int().nonnegative().max(4_000_000)),
   }),
 });
 
-/** What is read of tokenizer_config.json (and of config.json, where some tools put do_lower_case). */
+/** What is read of tokenizer_config.json. */
 const tokenizerConfig = z.object({
   do_lower_case: z.boolean().optional(),
   strip_accents: z.boolean().nullish(),
+  tokenize_chinese_chars: z.boolean().optional(),
+  /** false would leave text as it is before WordPiece. */
+  do_basic_tokenize: z.literal(true).optional(),
 });
 
 function fromTokenizerJson(file: string): TokenizerSettings {
-  const { normalizer, model } = readJson(file, tokenizerJson);
+  const { added_tokens, normalizer, model } = readJson(file, tokenizerJson);
   const entries = Object.entries(model.vocab);
   const size = entries.reduce((most, [, id]) => Math.max(most, id + 1), 0);
   const vocabulary = new Array<string | null>(size).fill(null);
-  for (const [text, id] of entries) vocabulary[id] = text;
+  for (const [text, id] of entries) {
+    if (vocabulary[id] !== null)
+      throw new ImportError('bad-vocabulary', `${file}: more than one word has id ${id}; save it again`);
+    vocabulary[id] = text;
+  }
+  for (const { id, content } of added_tokens) {
+    if (vocabulary[id] !== content)
+      throw new ImportError(
+        'bad-vocabulary',
+        `${file}: the added token ${JSON.stringify(content).slice(0, 80)} is no word of the vocabulary; only plain BERT WordPiece is supported`,
+      );
+  }
   return {
     ...DEFAULTS,
     lowercase: normalizer.lowercase,
@@ -94,8 +119,11 @@ function fromTokenizerJson(file: string): TokenizerSettings {
 }
 
 function fromVocabulary(file: string, configFile: string): TokenizerSettings {
-  const lines = readText(file).split(/\r?\n/);
-  if (lines.at(-1) === '') lines.pop();
+  // As the published loader reads: any line end, and no space around a word.
+  const lines = readText(file)
+    .split(/\r\n|\r|\n/)
+    .map((line) => line.trim());
+  while (lines.at(-1) === '') lines.pop();
   const config = existsSync(configFile) ? readJson(configFile, tokenizerConfig) : {};
   // A word given twice has the later id, as in the published loader; the earlier id then has no text.
   const last = new Map(lines.map((text, id) => [text, id]));
@@ -103,6 +131,7 @@ function fromVocabulary(file: string, configFile: string): TokenizerSettings {
     ...DEFAULTS,
     lowercase: config.do_lower_case ?? DEFAULTS.lowercase,
     stripAccents: config.strip_accents ?? DEFAULTS.stripAccents,
+    handleChineseChars: config.tokenize_chinese_chars ?? DEFAULTS.handleChineseChars,
     vocabulary: lines.map((text, id) => (last.get(text) === id ? text : null)),
   };
 }

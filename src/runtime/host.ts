@@ -8,7 +8,14 @@ import type { Capabilities } from '../device/capabilities.js';
 import { resolveDeviceUri } from '../device/discovery.js';
 import { Artifact } from '../model/artifact/read.js';
 import type { EncodedText } from '../model/tokenizer.js';
-import type { FromWorker, ToWorker, WireError, WorkerOptions } from './protocol.js';
+import { checkSequence } from './inputs.js';
+import {
+  type FromWorker,
+  type ToWorker,
+  toWireError,
+  type WireError,
+  type WorkerOptions,
+} from './protocol.js';
 import type { RunTimes } from './session.js';
 
 /** A failure of the engine or of its worker. */
@@ -132,6 +139,8 @@ const BATCH_SEQUENCES = 64;
 /** Longest wait for the worker to stop by itself. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
+const CLOSED = new HostError({ code: 'closed', message: 'the engine is closed' });
+
 export class EngineHost {
   readonly device: DeviceInfo;
   readonly models: ReadonlyMap<string, HostedModel>;
@@ -141,6 +150,7 @@ export class EngineHost {
   readonly #waiting: Job[] = [];
   #running: { job: number; jobs: readonly Job[]; started: number } | undefined;
   #nextJob = 0;
+  #closing = false;
   #ended: HostError | undefined;
   #exited: Promise<void>;
 
@@ -208,26 +218,40 @@ export class EngineHost {
 
   /** Logits of each input. Rejects with HostError. */
   infer(model: string, inputs: readonly InferInput[]): Promise<InferResult> {
-    if (this.#ended) return Promise.reject(this.#ended);
-    if (!this.models.has(model))
-      return Promise.reject(
-        new HostError({ code: 'unknown-model', message: `no model is called "${model}"` }),
-      );
+    const refusal = this.#refusal(model, inputs);
+    if (refusal) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ model, inputs, queued: performance.now(), resolve, reject });
       this.#pump();
     });
   }
 
-  /** Lets running and waiting requests finish, then stops the worker. */
+  /** Takes no more requests, lets those that run or wait finish, then stops the worker. */
   async close(): Promise<void> {
+    this.#closing = true;
     while (!this.#ended && (this.#running || this.#waiting.length > 0))
       await new Promise((resolve) => setTimeout(resolve, 5));
-    this.#ended ??= new HostError({ code: 'closed', message: 'the engine is closed' });
+    this.#ended ??= CLOSED;
     this.#post({ kind: 'close' });
     const timer = setTimeout(() => void this.#worker.terminate(), CLOSE_TIMEOUT_MS);
     await this.#exited;
     clearTimeout(timer);
+  }
+
+  /** Why a request cannot even wait. Found here, so that a bad input fails alone and not the batch it would have been in. */
+  #refusal(name: string, inputs: readonly InferInput[]): HostError | undefined {
+    if (this.#ended) return this.#ended;
+    if (this.#closing) return CLOSED;
+    const model = this.models.get(name);
+    if (!model) return new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
+    try {
+      inputs.forEach((input, index) => {
+        checkSequence(input, index, model);
+      });
+    } catch (error) {
+      return new HostError(toWireError(error));
+    }
+    return undefined;
   }
 
   #post(message: ToWorker, transfer: ArrayBuffer[] = []): void {
@@ -259,7 +283,7 @@ export class EngineHost {
     let at = 0;
     for (const input of inputs) {
       ids.set(input.ids, at);
-      if (input.types) types!.set(input.types.subarray(0, input.ids.length), at);
+      if (input.types) types!.set(input.types, at);
       at += input.ids.length;
     }
     this.#running = { job, jobs, started: performance.now() };

@@ -7,19 +7,14 @@ import type { Program } from '../compiler/program.js';
 import type { Range } from '../device/allocator.js';
 import { checkRequirements } from '../device/capabilities.js';
 import type { Device } from '../device/device.js';
+import { DeviceError } from '../device/errors.js';
 import type { Artifact } from '../model/artifact/read.js';
 import type { Plan } from '../model/plan.js';
 import { type BatchLimits, groupSequences } from './batches.js';
-import { InputError } from './errors.js';
+import { checkSequence, type Sequence } from './inputs.js';
 import { LeastRecentlyUsed } from './lru.js';
 
-/** One tokenised input. */
-export interface Sequence {
-  /** Token ids, 1 to plan.maxTokens of them. */
-  readonly ids: ArrayLike<number>;
-  /** Token types, 0 where left out. */
-  readonly types?: ArrayLike<number>;
-}
+export type { Sequence } from './inputs.js';
 
 /** Where the time of a run went, milliseconds. */
 export interface RunTimes {
@@ -51,6 +46,10 @@ export class Session {
   readonly #model: Range;
   #arena: Range | undefined;
   readonly #programs = new LeastRecentlyUsed<Program>(PROGRAMS_KEPT);
+  /** The program that ran last: the arena's bytes lie as it laid them out. */
+  #last: Program | undefined;
+  #loaded = true;
+  #limits = LIMITS;
   #engineMs = 0;
   #vectorMs = 0;
 
@@ -75,18 +74,29 @@ export class Session {
    * the engine fails (the device then needs reset(); the session stays loaded).
    */
   run(sequences: readonly Sequence[]): RunResult {
+    const { name } = this.artifact;
+    if (!this.#loaded) throw new Error(`model ${name} is not loaded: its session has been unloaded`);
+    const { maxTokens, embeddings } = this.#plan;
+    const limits = { name, maxTokens, vocabSize: embeddings.word.rows, typeVocabSize: embeddings.type.rows };
     sequences.forEach((sequence, index) => {
-      this.#check(sequence, index);
+      checkSequence(sequence, index, limits);
     });
     const begin = performance.now();
     this.#engineMs = 0;
     this.#vectorMs = 0;
     const logits = new Array<Float32Array>(sequences.length);
-    for (const group of groupSequences(
-      sequences.map(({ ids }) => ids.length),
-      LIMITS,
-    )) {
-      const results = this.#runGroup(group.map((index) => sequences[index]!));
+    const groups = this.#group(
+      sequences.map((_, index) => index),
+      sequences,
+    );
+    for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
+      const members = group.map((index) => sequences[index]!);
+      const program = this.#programOf(members);
+      if (program === null) {
+        groups.unshift(...this.#group(group, sequences));
+        continue;
+      }
+      const results = this.#runProgram(program, members);
       group.forEach((index, place) => {
         logits[index] = results[place]!;
       });
@@ -97,38 +107,45 @@ export class Session {
     return { logits, times: { total, engine, vector, host: total - engine - vector } };
   }
 
-  /** Gives the model's part of the window back. */
+  /** Gives the model's part of the window back; the session cannot run any more. Safe to call twice. */
   unload(): void {
+    if (!this.#loaded) return;
+    this.#loaded = false;
     this.#device.allocator.free(this.#model);
     if (this.#arena) this.#device.allocator.free(this.#arena);
     this.#arena = undefined;
     this.#programs.clear();
   }
 
-  #check({ ids, types }: Sequence, index: number): void {
-    const { maxTokens, embeddings } = this.#plan;
-    const name = `input ${index}`;
-    if (ids.length < 1 || ids.length > maxTokens) {
-      throw new InputError(`${name} has ${ids.length} tokens, ${this.artifact.name} takes 1 to ${maxTokens}`);
-    }
-    if (types !== undefined && types.length !== ids.length) {
-      throw new InputError(`${name} has ${types.length} token types for ${ids.length} tokens`);
-    }
-    for (const [what, values, rows] of [
-      ['token id', ids, embeddings.word.rows],
-      ['token type', types ?? [], embeddings.type.rows],
-    ] as const) {
-      for (let i = 0; i < values.length; i++) {
-        const value = values[i]!;
-        if (!Number.isInteger(value) || value < 0 || value >= rows) {
-          throw new InputError(`${name}: ${what} ${value} at ${i} is not one of 0 to ${rows - 1}`);
-        }
-      }
+  /** The sequences of these indices as groups within the limits. */
+  #group(indices: readonly number[], sequences: readonly Sequence[]): number[][] {
+    const lengths = indices.map((index) => sequences[index]!.ids.length);
+    return groupSequences(lengths, this.#limits).map((group) => group.map((place) => indices[place]!));
+  }
+
+  /**
+   * The program of a group, or null where its activations do not fit the window and smaller groups may: an input must not fail for the
+   * company it came in. The limits are smaller then. Throws 'window-full' for a single sequence.
+   */
+  #programOf(group: readonly Sequence[]): Program | null {
+    const lengths = group.map(({ ids }) => ids.length);
+    try {
+      return this.#program(lengths);
+    } catch (error) {
+      if (group.length === 1 || !(error instanceof DeviceError) || error.code !== 'window-full') throw error;
+      const rows = lengths.reduce((sum, length) => sum + length, 0);
+      this.#limits = { ...this.#limits, rows: Math.floor(rows / 2) };
+      return null;
     }
   }
 
-  #runGroup(sequences: readonly Sequence[]): Float32Array[] {
-    const program = this.#program(sequences.map(({ ids }) => ids.length));
+  #runProgram(program: Program, sequences: readonly Sequence[]): Float32Array[] {
+    if (program !== this.#last) {
+      // Another layout of the same arena: what the CPU wrote for the last one may still be dirty in its cache, and must not be
+      // written back onto what the engine leaves there now.
+      this.#device.syncForDevice(this.#arena!.off, this.#arena!.bytes);
+      this.#last = program;
+    }
     this.#writeInputs(program, sequences);
     this.#execute(program);
     const labels = this.#plan.labels.length;

@@ -9,6 +9,7 @@ import { paddedBytes } from './format.js';
 /** Bits of a format byte, and its encoding: 0 U, 1 S, 2 PM1 (docs/contract-reference.md). */
 const bits = (format: number) => 2 ** (format & 7);
 const encoding = (format: number) => format >> 4;
+const U1 = 0x00;
 const PM1 = 0x20;
 const TERNARY = 0x11;
 
@@ -37,14 +38,17 @@ export class PlanChecker {
       for (const part of ['query', 'key', 'value'] as const) {
         this.#linear(layer[part], hidden, hidden, at(part));
         this.#quantised(layer[part].epilogue, at(`${part}.epilogue`));
+        this.#noMinimum(layer[part].epilogue, at(`${part}.epilogue`));
         this.#static(layer[part].input, at(`${part}.input`));
       }
       const { exponentials, probability, context } = layer.attention;
       if (exponentials)
         this.#tensor(exponentials.tensor, exponentials.length * 8, at('attention.exponentials'));
       this.#quantiser(probability, 0, at('attention.probability'));
+      this.#unshifted(layer.value.epilogue, at('value.epilogue'));
       this.#epilogue(context, hidden, at('attention.context'));
       this.#quantised(context, at('attention.context'));
+      this.#noMinimum(context, at('attention.context'));
       if (context.kind === 'threshold' && (hidden / heads) % 8 !== 0)
         throw new Error(
           `${at('attention.context')}: heads of ${hidden / heads} columns need an affine epilogue`,
@@ -126,8 +130,8 @@ export class PlanChecker {
 
   #epilogue(epilogue: EpiloguePlan, channels: number, at: string): void {
     if (epilogue.kind === 'threshold') {
-      if (bits(epilogue.format) !== 1 || encoding(epilogue.format) === 1)
-        throw new Error(`${at}: a threshold leaves one bit`);
+      if (epilogue.format !== U1 && epilogue.format !== PM1)
+        throw new Error(`${at}: a threshold leaves one bit, format ${epilogue.format} does not`);
       this.#tensor(epilogue.table, channels * 8, at);
       return;
     }
@@ -161,6 +165,18 @@ export class PlanChecker {
   #real({ epilogue }: LinearPlan, at: string): void {
     if (epilogue.kind !== 'affine' || epilogue.quantiser !== null)
       throw new Error(`${at}: real values are needed, without a quantiser`);
+  }
+
+  /** Only the step before the second feed-forward layer, and softmax, pass on the minimum they find. */
+  #noMinimum(epilogue: EpiloguePlan, at: string): void {
+    if (epilogue.kind === 'affine' && epilogue.quantiser?.kind === 'round-from-min')
+      throw new Error(`${at}: a run-time offset is not possible here`);
+  }
+
+  /** V comes out transposed: its rows are channels, so a shift per channel would be added per token. */
+  #unshifted(epilogue: EpiloguePlan, at: string): void {
+    if (epilogue.kind === 'affine' && epilogue.quantiser?.shift)
+      throw new Error(`${at}: no shift is possible in a transposed product`);
   }
 
   /** LayerNorm steps see one row at a time, so no minimum of a sequence can be found there. */

@@ -24,6 +24,13 @@ export const KEY = {
 /** Model names and node ids (docs/mqtt.md). */
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
+/** The DMA window, and so every artifact, is below 4 GiB. */
+export const FILE_BYTES_MAX = 2 ** 32 - 1;
+
+/** What provenance keeps of the importer's warnings. */
+export const WARNINGS_MAX = 1000;
+export const WARNING_CHARS_MAX = 2000;
+
 /** Where a model came from. No dates, no paths: the same checkpoint gives the same bytes. */
 export const provenanceSchema = z.strictObject({
   family: z.string().max(100),
@@ -33,7 +40,7 @@ export const provenanceSchema = z.strictObject({
   /** Package version that compiled it. */
   compiler: z.string().max(100),
   /** What the importer warned about. */
-  warnings: z.array(z.string().max(2000)).max(1000),
+  warnings: z.array(z.string().max(WARNING_CHARS_MAX)).max(WARNINGS_MAX),
 });
 
 export type Provenance = z.infer<typeof provenanceSchema>;

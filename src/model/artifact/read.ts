@@ -1,6 +1,6 @@
 /** Opens artifacts: checks everything but the tensors' bytes, which load() brings straight into the window and verifies. */
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError } from '../checkpoint/errors.js';
@@ -16,15 +16,13 @@ import { PlanChecker } from './check.js';
 import { ArtifactError } from './errors.js';
 import {
   ARTIFACT_FORMAT,
+  FILE_BYTES_MAX,
   KEY,
   NAME_PATTERN,
   type Provenance,
   provenanceSchema,
   TENSOR_ALIGN,
 } from './format.js';
-
-/** The DMA window, and so every artifact, is below 4 GiB. */
-const FILE_BYTES_MAX = 2 ** 32 - 1;
 
 /** Reads `bytes` bytes at `position` into `target`; throws when the file ends early. */
 function readFully(fd: number, target: Uint8Array, position: number, file: string): void {
@@ -80,18 +78,24 @@ function readHeader(
   }
 }
 
-/** The name of a model: the metadata's, or the file's without its ending. */
+/** The file's name without its ending; what cannot stand in a model name becomes "-", so "my_model 2.beta" is my-model-2. */
+function nameOfFile(file: string): string {
+  const name = basename(file)
+    .replace(/\.beta$/i, '')
+    .toLowerCase();
+  if (NAME_PATTERN.test(name)) return name;
+  const words = name.split(/[^a-z0-9]+/).filter((word) => word !== '');
+  return words.join('-').slice(0, 63);
+}
+
+/** The name of a model: the metadata's, or the file's. */
 function modelName(file: string, metadata: ReadonlyMap<string, string>): string {
-  const name =
-    metadata.get(KEY.name) ??
-    basename(file)
-      .replace(/\.beta$/, '')
-      .toLowerCase();
+  const name = metadata.get(KEY.name) ?? nameOfFile(file);
   if (!NAME_PATTERN.test(name)) {
     throw new ArtifactError(
       'bad-header',
       file,
-      `"${name.slice(0, 80)}" is no model name (a to z, 0 to 9 and "-", at most 63); rename the file, or import it again with --name`,
+      `${JSON.stringify(name.slice(0, 80))} is no model name (a to z, 0 to 9 and "-", at most 63); rename the file, or import it again with --name`,
     );
   }
   return name;
@@ -124,6 +128,12 @@ export class Artifact {
         file,
         'it is a safetensors file but no .beta artifact; make one with "beta import"',
       );
+    if (!/^[1-9][0-9]*$/.test(format))
+      throw new ArtifactError(
+        'bad-header',
+        file,
+        `${KEY.format} is ${JSON.stringify(format.slice(0, 20))}, no number`,
+      );
     if (format !== String(ARTIFACT_FORMAT)) {
       throw new ArtifactError(
         'newer-format',
@@ -140,6 +150,8 @@ export class Artifact {
     this.#dataStart = header.dataStart;
     this.dataBytes = fileBytes - header.dataStart;
     this.#dataSha256 = metadata.get(KEY.data) ?? '';
+    if (!/^[0-9a-f]{64}$/.test(this.#dataSha256))
+      throw new ArtifactError('bad-header', file, `its metadata has no ${KEY.data} of 64 hex digits`);
     this.tensors = new Map(
       [...header.tensors].map(([name, { begin, end }]) => [name, { off: begin, bytes: end - begin }]),
     );
@@ -175,7 +187,8 @@ export class Artifact {
   static #withFile<T>(file: string, use: (fd: number, size: number) => T): T {
     let fd: number;
     try {
-      fd = openSync(file, 'r');
+      // Non-blocking: opening a named pipe must not wait for a writer that never comes.
+      fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (error) {
       throw new ArtifactError(
         'not-found',

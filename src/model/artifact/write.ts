@@ -1,9 +1,20 @@
 /** Writes artifacts. The file appears whole or not at all. */
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import type { CompiledModel } from '../plan.js';
-import type { TokenizerSettings } from '../tokenizer.js';
-import { ARTIFACT_FORMAT, KEY, type Provenance, paddedBytes, TENSOR_ALIGN } from './format.js';
+import { z } from 'zod';
+import { type CompiledModel, planSchema } from '../plan.js';
+import { type TokenizerSettings, tokenizerSchema } from '../tokenizer.js';
+import { PlanChecker } from './check.js';
+import { ArtifactError } from './errors.js';
+import {
+  ARTIFACT_FORMAT,
+  FILE_BYTES_MAX,
+  KEY,
+  type Provenance,
+  paddedBytes,
+  provenanceSchema,
+  TENSOR_ALIGN,
+} from './format.js';
 
 export interface ArtifactContents extends CompiledModel {
   readonly tokenizer: TokenizerSettings;
@@ -51,8 +62,34 @@ function encodeHeader(contents: ArtifactContents, dataSha256: string): Uint8Arra
   return out;
 }
 
-/** Writes an artifact and returns its size in bytes. On failure nothing is left behind and an older file stays as it was. */
+/** Refuses what a reader would refuse: an artifact that cannot be opened must not be written. */
+function check(file: string, { plan, tensors, tokenizer, provenance }: ArtifactContents): void {
+  for (const [code, schema, value] of [
+    ['bad-plan', planSchema, plan],
+    ['bad-tokenizer', tokenizerSchema, tokenizer],
+    ['bad-header', provenanceSchema, provenance],
+  ] as const) {
+    const { error } = schema.safeParse(value);
+    if (error)
+      throw new ArtifactError(code, file, `it would be of no use: ${z.prettifyError(error).slice(0, 1000)}`);
+  }
+  const sizes = [...tensors].map(([name, { byteLength }]) => [name, paddedBytes(byteLength)] as const);
+  try {
+    new PlanChecker(new Map(sizes)).check(plan);
+  } catch (error) {
+    throw new ArtifactError('bad-plan', file, `it would be of no use: ${(error as Error).message}`);
+  }
+  const bytes = sizes.reduce((sum, [, size]) => sum + size, 0);
+  if (bytes > FILE_BYTES_MAX)
+    throw new ArtifactError('too-large', file, `${bytes} bytes are more than a DMA window can hold`);
+}
+
+/**
+ * Writes an artifact and returns its size in bytes. On failure nothing is left behind and an older file stays as it was.
+ * Throws ArtifactError for contents that no reader would take, and the system's error where it cannot be written.
+ */
 export function writeArtifact(file: string, contents: ArtifactContents): number {
+  check(file, contents);
   const blobs = [...contents.tensors.values()].map(padded);
   const hash = createHash('sha256');
   for (const blob of blobs) hash.update(blob);

@@ -15,6 +15,7 @@ import type {
 } from '../description.js';
 import { ImportError } from '../import-error.js';
 import { readLabels } from '../labels.js';
+import { MODEL_LIMITS } from '../plan.js';
 import { Settings } from '../settings.js';
 import { TensorSource } from '../tensor-source.js';
 import type { Family, ImportContext } from './family.js';
@@ -143,7 +144,7 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
   const options = readOptions(settings);
   const hidden = settings.size('hidden_size');
   const heads = settings.size('num_attention_heads');
-  const layers = settings.size('num_hidden_layers');
+  const layers = settings.size('num_hidden_layers', MODEL_LIMITS.layers);
   const intermediate = settings.size('intermediate_size');
   if (hidden % heads !== 0)
     throw new ImportError(
@@ -153,10 +154,14 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
 
   const source = new TensorSource(checkpoint);
   const reader = new BitReader(source, options, context.warn);
-  const words = source.rows('bert.embeddings.word_embeddings.weight');
-  const positions = source.rows('bert.embeddings.position_embeddings.weight');
-  const types = source.rows('bert.embeddings.token_type_embeddings.weight');
-  const classes = source.rows('classifier.weight');
+  const words = source.rows('bert.embeddings.word_embeddings.weight', 1, MODEL_LIMITS.rows);
+  const positions = source.rows(
+    'bert.embeddings.position_embeddings.weight',
+    MODEL_LIMITS.leastTokens,
+    MODEL_LIMITS.width,
+  );
+  const types = source.rows('bert.embeddings.token_type_embeddings.weight', 1, MODEL_LIMITS.rows);
+  const classes = source.rows('classifier.weight', 1, MODEL_LIMITS.labels);
   const word = source.weights('bert.embeddings.word_embeddings.weight', words, hidden);
   const matrix = (name: string, rows: number) => ({
     rows,
