@@ -1,0 +1,203 @@
+/** Programs: well-formed by the contract, inside their memory, complete, and free of races between the CPU and the engine. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Operation, Program } from '../../../src/compiler/program.js';
+import { readFields, validateDescriptor } from '../../oracle/qmm.js';
+import { readStep } from './accesses.js';
+import { CASES, compileRandom, Layout } from './models.js';
+
+/** Batches whose packed rows cross bytes and blocks, and one sequence of the greatest length. */
+function batches(maxTokens: number): number[][] {
+  return [
+    [1],
+    [7],
+    [maxTokens],
+    [1, 1],
+    [3, 5, 8],
+    [2, 9, 16, 31, 33, 40],
+    Array(20).fill(8),
+    [maxTokens, 1, maxTokens],
+  ];
+}
+
+describe.each(CASES)('%s', (_, options) => {
+  let layout: Layout;
+  beforeAll(async () => {
+    layout = new Layout(await compileRandom(options));
+  });
+
+  it('has only descriptors that a device with exactly the required widths and limits takes', () => {
+    const { plan } = layout.compiled;
+    for (const lengths of batches(plan.maxTokens)) {
+      const { descriptors, arenaBytes } = layout.build(lengths);
+      for (let index = 0; index * 64 < descriptors.byteLength; index++) {
+        const descriptor = descriptors.subarray(index * 64, (index + 1) * 64);
+        expect(
+          validateDescriptor(descriptor, layout.base + arenaBytes, plan.requirements, 0),
+          `descriptor ${index} of [${lengths}]`,
+        ).toBeUndefined();
+      }
+    }
+  });
+
+  it('asks a device for no more than its programs use', () => {
+    const { requirements, maxTokens } = layout.compiled.plan;
+    const used = { a: new Set<number>(), b: new Set<number>(), o: new Set<number>(), k: 0, blocks: 0 };
+    // 127 tokens before it put the longest sequence at the last element of a block.
+    const before = Array.from({ length: Math.ceil(127 / maxTokens) }, (_, i) =>
+      Math.min(maxTokens, 127 - i * maxTokens),
+    );
+    for (const lengths of [[maxTokens], [...before, maxTokens]]) {
+      for (const d of descriptorsOf(layout.build(lengths))) {
+        const bits = (format: number) => 2 ** (format & 7);
+        used.a.add(bits(d.aFormat));
+        used.b.add(bits(d.bFormat));
+        used.o.add(bits(d.oFormat));
+        used.k = Math.max(used.k, d.k);
+        used.blocks = Math.max(
+          used.blocks,
+          Math.ceil((d.k0 + d.k) / 128) * Math.max(bits(d.aFormat), bits(d.bFormat)),
+        );
+      }
+    }
+    const sorted = (set: Set<number>) => [...set].sort((x, y) => x - y);
+    expect(requirements).toEqual({
+      aBits: sorted(used.a),
+      bBits: sorted(used.b),
+      oBits: sorted(used.o),
+      maxK: used.k,
+      maxKp: used.blocks,
+    });
+  });
+
+  it('submits every descriptor and runs every step once, in order', () => {
+    for (const lengths of batches(layout.compiled.plan.maxTokens)) {
+      const program = layout.build(lengths);
+      expect(indices(program, 'submit')).toEqual(upTo(program.descriptors.byteLength / 64));
+      expect(indices(program, 'vector')).toEqual(upTo(program.steps.byteLength / 128));
+    }
+  });
+
+  it('keeps CPU and engine apart: every read behind the wait and the sync that it needs, no write over what is in use', () => {
+    for (const lengths of batches(layout.compiled.plan.maxTokens)) {
+      expect(layout.hazards(layout.build(lengths), lengths), `batch [${lengths}]`).toEqual([]);
+    }
+  });
+
+  it('is the same every time, and moves as a whole with its base', () => {
+    const lengths = [3, 5, 8];
+    const program = layout.build(lengths);
+    expect(layout.build(lengths)).toEqual(program);
+    const moved = layout.build(lengths, layout.base + 0x4000);
+    expect(moved.arenaBytes).toBe(program.arenaBytes);
+    expect(moved.logits).toBe(program.logits + 0x4000);
+    expect(addresses(moved)).toEqual(
+      addresses(program).map((off) => (off >= layout.base ? off + 0x4000 : off)),
+    );
+  });
+
+  it('gives a sequence of a batch the same products as alone', () => {
+    for (const length of [7, 10]) {
+      const alone = attention(layout.build([length]), length);
+      expect(alone.length).toBeGreaterThan(0);
+      expect(attention(layout.build([7, 10]), length)).toEqual(alone);
+    }
+  });
+});
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+const descriptorsOf = ({ descriptors }: Program) =>
+  upTo(descriptors.byteLength / 64).map((index) =>
+    readFields(descriptors.subarray(index * 64, (index + 1) * 64)),
+  );
+
+/** Shapes and formats of the products over the tokens of one sequence; `length` is no other size of the model. */
+function attention(program: Program, length: number): object[] {
+  return descriptorsOf(program)
+    .filter(({ m, n, k }) => k === length || (m === length && n === length))
+    .map(({ m, n, k, aFormat, bFormat, oFormat, flags }) => ({ m, n, k, aFormat, bFormat, oFormat, flags }));
+}
+
+/** Numbers of the descriptors or step records in the order in which the operations name them. */
+function indices({ operations }: Program, kind: 'submit' | 'vector'): number[] {
+  return operations.flatMap((operation) =>
+    operation.kind === kind ? upTo(operation.count).map((i) => operation.first + i) : [],
+  );
+}
+
+/** Every window offset in the descriptors and the steps that is not absent. */
+function addresses(program: Program): number[] {
+  const ofSteps = upTo(program.steps.byteLength / 128).flatMap((index) =>
+    Object.entries(readStep(program.steps, index).fields).flatMap(([name, value]) =>
+      name.endsWith('_off') ? value : [],
+    ),
+  );
+  const ofDescriptors = descriptorsOf(program).flatMap(({ aOff, bOff, oOff, eOff }) => [
+    aOff,
+    bOff,
+    oOff,
+    eOff,
+  ]);
+  return [...ofDescriptors, ...ofSteps].filter((off) => off !== 0);
+}
+
+describe('the race detector itself', () => {
+  const lengths = [3, 5, 8];
+  let layout: Layout;
+  let program: Program;
+  beforeAll(async () => {
+    // Affine epilogues and run-time offsets: the most waits. One layer: a second one would find the first one's bytes.
+    layout = new Layout(await compileRandom({ bits: 2, seed: 2, layers: 1 }));
+    program = layout.build(lengths);
+  });
+
+  /** Hazards with operations `index`... replaced by others. */
+  const hazards = (index: number, count: number, ...others: Operation[]) =>
+    layout.hazards(
+      { ...program, operations: program.operations.toSpliced(index, count, ...others) },
+      lengths,
+    );
+
+  it('finds every submission that is missing, and every wait and sync that is', () => {
+    let waited = 0;
+    program.operations.forEach((operation, index) => {
+      const name = `operation ${index}, ${operation.kind}`;
+      if (operation.kind === 'submit') expect(hazards(index, 1), name).not.toEqual([]);
+      if (operation.kind === 'wait') {
+        expect(hazards(index, 1, { ...operation, reads: [] }), name).not.toEqual([]);
+        // Several epilogues of one submission: the first one has waited for all.
+        if (operation.count > waited)
+          expect(hazards(index, 1, { ...operation, count: 0 }), name).not.toEqual([]);
+        waited = operation.count;
+      }
+      if (operation.kind === 'vector' && operation.writes.length > 0) {
+        expect(hazards(index, 1, { ...operation, writes: [] }), name).not.toEqual([]);
+      }
+    });
+  });
+
+  it('finds every step that runs before its wait, and every submission before the step that makes its operand', () => {
+    let tried = 0;
+    program.operations.slice(1).forEach((operation, index) => {
+      const before = program.operations[index]!;
+      const depends =
+        (before.kind === 'wait' && operation.kind === 'vector') ||
+        (before.kind === 'vector' && operation.kind === 'submit');
+      if (!depends) return;
+      tried++;
+      expect(hazards(index, 2, operation, before), `operations ${index} and ${index + 1}`).not.toEqual([]);
+    });
+    expect(tried).toBeGreaterThan(10);
+  });
+
+  it('finds an output that is a beat off', () => {
+    const view = new DataView(program.descriptors.buffer);
+    for (let at = 0; at < program.descriptors.byteLength; at += 64) {
+      const off = view.getUint32(at + 0x24, true);
+      view.setUint32(at + 0x24, off - 16, true);
+      expect(layout.hazards(program, lengths), `descriptor ${at / 64}`).not.toEqual([]);
+      view.setUint32(at + 0x24, off, true);
+    }
+    expect(layout.hazards(program, lengths)).toEqual([]);
+  });
+});

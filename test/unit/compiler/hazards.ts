@@ -1,0 +1,205 @@
+/**
+ * A race detector for programs. It sees what a session does to a device, in order, and knows for every byte of the window who
+ * wrote it last and who can see that: the engine may run a descriptor at any moment between its submission and the first wait
+ * that covers it, and neither side sees the other's bytes before they are synced (contract sections 2 and 8). Nothing is
+ * computed.
+ */
+import { descriptorAccesses, readStep, type Span, stepAccesses } from './accesses.js';
+
+const LINE = 64;
+
+export interface Region {
+  readonly off: number;
+  readonly bytes: number;
+}
+
+export class HazardDetector {
+  /** What is wrong, in order; empty for a sound program. */
+  readonly violations: string[] = [];
+  /** Descriptors submitted and waited for since the beginning. */
+  submitted = 0;
+  waited = 0;
+  readonly #allowed: Uint8Array; // 1 the model, read only; 2 the arena
+  readonly #defined: Uint8Array;
+  /** Written, and read by nobody since. */
+  readonly #unread: Uint8Array;
+  /** Written last by the engine. */
+  readonly #ofEngine: Uint8Array;
+  /** Written by the engine, not yet synced for the CPU; written by the CPU, not yet synced for the engine. */
+  readonly #hiddenFromCpu: Uint8Array;
+  readonly #hiddenFromEngine: Uint8Array;
+  /** The count to wait for before the CPU may overwrite (read) or use (written) a byte. */
+  readonly #engineReads: Int32Array;
+  readonly #engineWrites: Int32Array;
+  /** Number of the step that read a byte last. */
+  readonly #stepReads: Int32Array;
+  #step = 0;
+  #where = '';
+
+  constructor(windowBytes: number, model: readonly Region[]) {
+    const bytes = () => new Uint8Array(windowBytes);
+    const words = () => new Int32Array(windowBytes);
+    [this.#allowed, this.#defined, this.#unread] = [bytes(), bytes(), bytes()];
+    [this.#ofEngine, this.#hiddenFromCpu, this.#hiddenFromEngine] = [bytes(), bytes(), bytes()];
+    [this.#engineReads, this.#engineWrites, this.#stepReads] = [words(), words(), words()];
+    for (const { off, bytes } of model) {
+      this.#allowed.fill(1, off, off + bytes);
+      this.#defined.fill(1, off, off + bytes);
+    }
+  }
+
+  /** A new run in `arena`, in which only the `inputs` hold anything. What the caches hold stays. */
+  begin(arena: Region, inputs: readonly Region[]): void {
+    this.#where = 'begin';
+    this.#allowed.forEach((kind, at) => {
+      if (kind === 2) this.#allowed[at] = 0;
+    });
+    const { off, bytes } = arena;
+    this.#allowed.fill(2, off, off + bytes);
+    this.#defined.fill(0, off, off + bytes);
+    this.#unread.fill(0, off, off + bytes);
+    if (this.waited !== this.submitted)
+      this.#fail(`${this.submitted - this.waited} descriptors of the run before may still be working`);
+    for (const input of inputs) {
+      this.#cpuWrites([[input.off, input.bytes]]);
+      this.#allowed.fill(1, input.off, input.off + input.bytes); // From now on nobody's to write.
+    }
+  }
+
+  submit(descriptors: Uint8Array, first: number, count: number): void {
+    for (let index = first; index < first + count; index++) {
+      this.#where = `descriptor ${index}`;
+      this.submitted++;
+      const { needs, touches, writes } = descriptorAccesses(
+        descriptors.subarray(index * 64, (index + 1) * 64),
+      );
+      this.#each(needs, (at) => {
+        if (!this.#defined[at]) return 'the engine reads a byte that nobody wrote';
+        return this.#hiddenFromEngine[at] && 'the engine reads what the CPU wrote and did not sync';
+      });
+      this.#each(touches, (at) => {
+        this.#engineReads[at] = this.submitted;
+        this.#unread[at] = 0;
+        return !this.#allowed[at] && 'the engine reads outside the model and the arena';
+      });
+      this.#eachLine(
+        writes,
+        (at) =>
+          this.#hiddenFromEngine[at] && 'the engine writes a line that is dirty in the cache of the CPU',
+      );
+      this.#each(writes, (at) => {
+        this.#hiddenFromEngine[at] = 0;
+        this.#engineWrites[at] = this.submitted;
+        this.#defined[at] = 1;
+        this.#hiddenFromCpu[at] = 1;
+        this.#ofEngine[at] = 1;
+        const lost = this.#unread[at];
+        this.#unread[at] = 1;
+        if (this.#allowed[at] !== 2) return 'the engine writes outside the arena, or to an input';
+        return lost && 'the engine overwrites what nobody has read';
+      });
+    }
+  }
+
+  /** Waits until `count` descriptors since the beginning are complete. */
+  wait(count: number): void {
+    this.#where = `wait ${count}`;
+    if (count > this.submitted) this.#fail(`waits for ${count} of ${this.submitted} submitted descriptors`);
+    this.waited = Math.max(this.waited, count);
+  }
+
+  syncForCpu(off: number, bytes: number): void {
+    this.#each([[off, bytes]], (at) => {
+      // What the engine still works on is not there to be seen.
+      if (this.#engineWrites[at]! <= this.waited) this.#hiddenFromCpu[at] = 0;
+      return false;
+    });
+  }
+
+  syncForDevice(off: number, bytes: number): void {
+    this.#hiddenFromEngine.fill(0, off, off + bytes);
+  }
+
+  runVector(records: Uint8Array, first: number, count: number): void {
+    for (let index = first; index < first + count; ) {
+      this.#step++;
+      const producer = readStep(records, index);
+      this.#where = `step record ${index} (${producer.name})`;
+      const { consumers = 0 } = producer.fields;
+      if (index + 1 + consumers > first + count) this.#fail('its consumers are not part of the operation');
+      const { reads, out, consumed } = stepAccesses(
+        producer,
+        Array.from({ length: consumers }, (_, i) => readStep(records, index + 1 + i)),
+      );
+      this.cpuReads(reads);
+      this.#each(
+        consumed,
+        (at) => this.#stepReads[at] === this.#step && 'a consumer overwrites what its own step reads',
+      );
+      this.#cpuWrites(out);
+      this.#cpuWrites(consumed);
+      index += 1 + consumers;
+    }
+  }
+
+  cpuReads(spans: readonly Span[]): void {
+    this.#each(spans, (at) => {
+      const again = !this.#unread[at] && this.#stepReads[at] !== this.#step;
+      this.#unread[at] = 0;
+      this.#stepReads[at] = this.#step;
+      if (!this.#allowed[at]) return 'the CPU reads outside the model and the arena';
+      if (!this.#defined[at]) return 'the CPU reads a byte that nobody wrote';
+      if (this.#engineWrites[at]! > this.waited) return 'the CPU reads what the engine may still be writing';
+      if (this.#hiddenFromCpu[at]) return 'the CPU reads what the engine wrote and nobody synced';
+      // Integer results are used once: a second time means that a newer result is missing.
+      return this.#ofEngine[at] && again && 'the CPU reads a result of the engine for the second time';
+    });
+  }
+
+  #cpuWrites(spans: readonly Span[]): void {
+    this.#each(spans, (at) => {
+      this.#defined[at] = 1;
+      this.#hiddenFromEngine[at] = 1;
+      this.#hiddenFromCpu[at] = 0;
+      this.#ofEngine[at] = 0;
+      const lost = this.#unread[at];
+      this.#unread[at] = 1;
+      if (this.#allowed[at] !== 2) return 'the CPU writes outside the arena, or to an input';
+      if (this.#engineReads[at]! > this.waited) return 'the CPU writes what the engine may still be reading';
+      return lost && 'the CPU overwrites what nobody has read';
+    });
+    this.#eachLine(
+      spans,
+      (at) =>
+        this.#engineWrites[at]! > this.waited && 'the CPU writes a line that the engine may still be writing',
+    );
+  }
+
+  /** Calls `check` for every byte; reports the first one of each access that fails. */
+  #each(spans: readonly Span[], check: (at: number) => string | false | 0 | undefined): void {
+    let reported = false;
+    for (const [off, bytes] of spans) {
+      for (let at = off; at < off + bytes; at++) {
+        const wrong = check(at);
+        if (wrong && !reported) this.#fail(`${wrong}, at 0x${at.toString(16)}`);
+        if (wrong) reported = true;
+      }
+    }
+  }
+
+  /** The same for every byte of the cache lines that the spans touch. */
+  #eachLine(spans: readonly Span[], check: (at: number) => string | false | 0 | undefined): void {
+    const lines = new Set<number>();
+    for (const [off, bytes] of spans) {
+      for (let line = Math.floor(off / LINE); line * LINE < off + bytes; line++) lines.add(line);
+    }
+    this.#each(
+      [...lines].map((line) => [line * LINE, LINE]),
+      check,
+    );
+  }
+
+  #fail(what: string): void {
+    this.violations.push(`${this.#where}: ${what}`);
+  }
+}

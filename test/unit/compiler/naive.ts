@@ -1,0 +1,26 @@
+/** The quantisers by their definition (docs/quantisation.md), written without the compiler's. */
+
+/** The integer nearest to x, the even one of two that are equally near: torch.round. */
+export function nearestEven(x: number): number {
+  const below = Math.floor(x);
+  const candidates = [below, below + 1].sort(
+    (a, b) => Math.abs(x - a) - Math.abs(x - b) || Math.abs(a % 2) - Math.abs(b % 2),
+  );
+  return candidates[0]!;
+}
+
+export interface NaiveQuantiser {
+  readonly signed: boolean;
+  readonly bits: number;
+  readonly step: number;
+}
+
+/** Code of a value to which the shift has been added and from which t has been taken. */
+export function naiveCode({ signed, bits, step }: NaiveQuantiser, value: number): number {
+  if (signed && bits === 1) return value > 0 ? 1 : value < 0 ? -1 : 0;
+  const lowest = signed ? -(2 ** (bits - 1)) : 0;
+  const highest = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+  const code = nearestEven(value / step);
+  if (code < lowest) return lowest;
+  return code > highest ? highest : code + 0; // A zero without a sign.
+}

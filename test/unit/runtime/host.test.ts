@@ -1,0 +1,237 @@
+/** The engine host with the real worker (dist/, which `npm test` builds first). */
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Device } from '../../../src/device/device.js';
+import { Artifact } from '../../../src/model/artifact/read.js';
+import { EngineHost, HostError, type InferInput } from '../../../src/runtime/host.js';
+import { Session } from '../../../src/runtime/session.js';
+import { bytesOf } from '../../golden/support.js';
+import { randomArtifact, removeFolder, sequencesOf, temporaryFolder } from './support.js';
+
+const worker = new URL('../../../dist/runtime/worker.js', import.meta.url);
+const device = 'emu:?window=8M';
+
+let folder: string;
+const files: string[] = [];
+beforeAll(async () => {
+  folder = temporaryFolder();
+  files.push(await randomArtifact(folder, 'small'));
+  files.push(
+    await randomArtifact(folder, 'other', { bits: 4, seed: 2, hidden: 40, intermediate: 64, labels: 3 }),
+  );
+});
+afterAll(() => removeFolder(folder));
+
+const hosts: EngineHost[] = [];
+async function start(options: Partial<Parameters<typeof EngineHost.start>[0]> = {}): Promise<EngineHost> {
+  const host = await EngineHost.start({
+    device,
+    worker,
+    models: files.map((file) => ({ file })),
+    ...options,
+  });
+  hosts.push(host);
+  return host;
+}
+afterEach(async () => {
+  for (const host of hosts.splice(0)) await host.close();
+});
+
+/** Logits of each sequence by a session of this thread, as bytes. */
+function expected(file: string, inputs: readonly InferInput[]): string[] {
+  const engine = Device.open(device);
+  try {
+    return new Session(engine, Artifact.open(file)).run(inputs).logits.map(bytesOf);
+  } finally {
+    engine.close();
+  }
+}
+
+/** What a promise rejects with; fails where it does not. */
+const rejection = (promise: Promise<unknown>) =>
+  promise.then(
+    () => expect.fail('it did not reject'),
+    (error: unknown) => error as HostError,
+  );
+
+describe('a running host', () => {
+  it('says what it serves and on which device', async () => {
+    const host = await start();
+    expect(host.device).toEqual({ uri: device, kind: 'emulator', version: '1.0', build: 0 });
+    expect([...host.models.keys()]).toEqual(['small', 'other']);
+    const { labels, maxTokens, vocabSize, typeVocabSize, description } = host.models.get('other')!;
+    expect({ labels, maxTokens, vocabSize, typeVocabSize }).toEqual({
+      labels: ['intent_0', 'intent_1', 'intent_2'],
+      maxTokens: 40,
+      vocabSize: 100,
+      typeVocabSize: 2,
+    });
+    expect(description).toMatchObject({ layers: 2, hidden: 40, heads: 2 });
+    expect(host.models.get('small')!.encode('the card').ids.length).toBeGreaterThanOrEqual(3);
+    expect(host.load).toBe(0);
+  });
+
+  it('answers many requests of several models and sizes at once, each with the bytes of a session', async () => {
+    const host = await start();
+    const requests = Array.from({ length: 60 }, (_, i) => {
+      const lengths = Array.from({ length: [1, 3, 7, 70][i % 4]! }, (_, j) => 1 + ((i * 5 + j * 11) % 40));
+      return { model: i % 3 === 0 ? 'other' : 'small', inputs: sequencesOf(lengths, i) };
+    });
+    const answers = requests.map(({ model, inputs }) => host.infer(model, inputs));
+    expect(host.load).toBe(requests.reduce((sum, { inputs }) => sum + inputs.length, 0));
+    const done = await Promise.all(answers);
+    expect(host.load).toBe(0);
+    for (const name of ['small', 'other']) {
+      const mine = requests.flatMap((request, index) => (request.model === name ? [index] : []));
+      const all = mine.flatMap((index) => requests[index]!.inputs);
+      const found = mine.flatMap((index) => done[index]!.logits.map(bytesOf));
+      expect(found).toEqual(expected(files[name === 'small' ? 0 : 1]!, all));
+    }
+    for (const [index, { timings }] of done.entries()) {
+      expect(timings.batch).toBeGreaterThanOrEqual(requests[index]!.inputs.length);
+      expect(timings.computeMs).toBeGreaterThan(0);
+      expect(timings.queueMs).toBeGreaterThanOrEqual(0);
+    }
+    // The first request starts at once; those behind it wait together.
+    expect(Math.max(...done.map(({ timings }) => timings.batch))).toBeGreaterThan(1);
+  });
+
+  it('passes token types on, also beside requests that have none', async () => {
+    const host = await start();
+    const [{ ids }] = sequencesOf([9]) as [{ ids: Uint32Array }];
+    const types = Uint32Array.from(ids, (_, i) => i % 2);
+    const inputs: InferInput[] = [{ ids }, { ids, types }, { ids }];
+    const all = await Promise.all([
+      host.infer('small', sequencesOf([30])),
+      ...inputs.map((input) => host.infer('small', [input])),
+    ]);
+    expect(all.slice(1).map(({ logits }) => bytesOf(logits[0]!))).toEqual(expected(files[0]!, inputs));
+  });
+
+  it('answers a request for nothing with nothing', async () => {
+    const host = await start();
+    const [nothing, something] = await Promise.all([
+      host.infer('small', []),
+      host.infer('small', sequencesOf([4])),
+    ]);
+    expect(nothing.logits).toEqual([]);
+    expect(something.logits).toHaveLength(1);
+  });
+
+  it('refuses a bad request by itself: those that came with it get their answers', async () => {
+    const host = await start();
+    const good = sequencesOf([5, 6]);
+    const bad: [InferInput, RegExp][] = [
+      [{ ids: Uint32Array.of(1, 100) }, /input 0: token id 100 at 1/],
+      [{ ids: new Uint32Array(0) }, /input 0 has 0 tokens/],
+      [{ ids: Uint32Array.of(1, 2), types: Uint32Array.of(0) }, /1 token types for 2 tokens/],
+      [{ ids: Uint32Array.of(1, 2), types: Uint32Array.of(0, 2) }, /token type 2/],
+    ];
+    // Something to wait behind, so that all of these would be one batch.
+    const first = host.infer('small', sequencesOf([40]));
+    const before = host.infer('small', [good[0]!]);
+    const refused = bad.map(([input]) => rejection(host.infer('small', [input])));
+    const after = host.infer('small', [good[1]!]);
+    for (const [index, error] of (await Promise.all(refused)).entries()) {
+      expect(error).toBeInstanceOf(HostError);
+      expect(error.code).toBe('bad-input');
+      expect(error.message).toMatch(bad[index]![1]);
+    }
+    await first;
+    const answers = [(await before).logits[0]!, (await after).logits[0]!];
+    expect(answers.map(bytesOf)).toEqual(expected(files[0]!, good));
+  });
+
+  it('refuses a model that it does not have', async () => {
+    const host = await start();
+    expect(await rejection(host.infer('absent', sequencesOf([3])))).toMatchObject({
+      code: 'unknown-model',
+      message: expect.stringContaining('"absent"'),
+    });
+  });
+
+  it('reports what does not fit the window, and goes on', async () => {
+    const file = await randomArtifact(folder, 'long', { positions: 250, hidden: 16, intermediate: 16 });
+    const host = await start({ device: 'emu:?window=256K', models: [{ file }] });
+    const error = await rejection(host.infer('long', sequencesOf([250])));
+    expect(error.code).toBe('window-full');
+    const inputs = sequencesOf([8, 9]);
+    expect((await host.infer('long', inputs)).logits.map(bytesOf)).toEqual(expected(file, inputs));
+  });
+
+  it('leaves the event loop free while the worker computes', async () => {
+    const host = await start();
+    let ticks = 0;
+    const ticker = setInterval(() => ticks++, 2);
+    const began = performance.now();
+    try {
+      while (performance.now() - began < 150) await host.infer('other', sequencesOf(Array(64).fill(40)));
+    } finally {
+      clearInterval(ticker);
+    }
+    // At 2 ms a tick there could be 75; one that waited for whole batches would have a handful.
+    expect(ticks).toBeGreaterThan(15);
+  });
+
+  it('finishes what waits when it is closed, and takes nothing new', async () => {
+    const host = await start();
+    const inputs = sequencesOf([10, 20, 30]);
+    const waiting = Array.from({ length: 10 }, () => host.infer('small', inputs));
+    const closed = host.close();
+    expect(await rejection(host.infer('small', inputs))).toMatchObject({ code: 'closed' });
+    const answers = await Promise.all(waiting);
+    expect(answers.every(({ logits }) => logits.length === 3)).toBe(true);
+    await Promise.all([closed, host.close()]);
+    expect(await rejection(host.infer('small', inputs))).toMatchObject({ code: 'closed' });
+  });
+
+  it('does not call a close a failure', async () => {
+    const host = await start();
+    let failures = 0;
+    host.onFailure = () => failures++;
+    await host.close();
+    await host.close();
+    expect(failures).toBe(0);
+  });
+});
+
+describe('a host that cannot start', () => {
+  /** A worker that would fail the test by starting. */
+  const unwanted = new URL(`data:text/javascript,${encodeURIComponent('throw new Error("started")')}`);
+
+  it('names a file that is missing, or is no artifact, before anything starts', async () => {
+    const missing = join(folder, 'missing.beta');
+    expect(await rejection(start({ worker: unwanted, models: [{ file: missing }] }))).toMatchObject({
+      code: 'not-found',
+      message: expect.stringContaining(missing),
+    });
+    const broken = join(folder, 'broken.beta');
+    writeFileSync(broken, 'no artifact');
+    expect(
+      await rejection(start({ worker: unwanted, models: [{ file: files[0]! }, { file: broken }] })),
+    ).toMatchObject({ message: expect.stringContaining(broken) });
+  });
+
+  it('names both files of one name', async () => {
+    const twin = join(temporaryFolder(), 'small.beta');
+    copyFileSync(files[0]!, twin);
+    const error = await rejection(start({ worker: unwanted, models: [{ file: files[0]! }, { file: twin }] }));
+    removeFolder(join(twin, '..'));
+    expect(error).toBeInstanceOf(HostError);
+    expect(error.code).toBe('name-taken');
+    for (const text of [twin, files[0]!, '"small"']) expect(error.message).toContain(text);
+  });
+
+  it.each([
+    ['emu:?nonsense=1', 'bad-uri'],
+    ['fpga:x', 'no-device'],
+    ['no uri', 'bad-uri'],
+    ['emu:?max_k=8', 'incompatible'],
+    ['emu:?window=64K', /./],
+  ])('on device %s says why', async (uri, code) => {
+    const error = await rejection(start({ device: uri }));
+    expect(error.code).toMatch(code);
+    expect(error.message.length).toBeGreaterThan(20);
+  });
+});
