@@ -31,7 +31,7 @@ typedef struct indices {
   struct {
     uint32_t off;
     uint64_t bytes;
-  } array[3];
+  } array[4];
 } indices;
 
 static int spared(const indices *kept, uint64_t off, uint64_t bytes) {
@@ -78,47 +78,63 @@ static int rows_valid(uint32_t rows) { return rows >= 1 && rows <= ROWS_MAX; }
 
 #define FORMAT(log2, encoding) ((log2) | (encoding) << BETA_FMT_ENC_SHIFT)
 
-/* One QUANTISE record behind a producer of `rows` rows (of `heads` heads) and `width` columns. */
-static int quantise_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, uint32_t heads, uint32_t rows,
-                          uint32_t width, uint32_t sequences) {
-  if (q->op != BETA_STEP_QUANTISE || q->kind > BETA_STEP_QUANTISER_ROUND_FROM_MIN) return 0;
+/* Codes of a quantiser fit its format. */
+static int codes_valid(const beta_step_quantise *q) {
   const unsigned log2 = q->format & BETA_FMT_WIDTH_MASK, encoding = q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK;
   if (q->format != FORMAT(log2, encoding) || log2 > BETA_FMT_OPERAND_MAX_LOG2 || encoding > BETA_ENC_PM1) return 0;
   if (encoding == BETA_ENC_PM1 && log2 != 0) return 0;
   const unsigned bits = 1u << log2;
-  if (q->k0 >= BETA_BLOCK_ELEMENTS || !(q->step > 0) || !isfinite(q->step)) return 0;
-  if (q->kind == BETA_STEP_QUANTISER_SIGN) {
-    /* -1, 0 and +1 need two planes of two's complement; without the 0 one plane of PM1 does. */
-    if (encoding != BETA_ENC_PM1 && (encoding != BETA_ENC_S || bits < 2)) return 0;
-  } else {
-    const int32_t low = encoding == BETA_ENC_S ? -(1 << (bits - 1)) : 0;
-    const int32_t high = encoding == BETA_ENC_S ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
-    if (encoding == BETA_ENC_PM1 || q->qmin < low || q->qmax > high || q->qmin > q->qmax) return 0;
-  }
-  const uint64_t row_bytes = (uint64_t)((q->k0 + width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
-  if (rows > 1 && q->out_stride < row_bytes) return 0;
-  if (heads > 1 && (q->out_head_stride < row_bytes || q->out_head_stride % BETA_BEAT_BYTES != 0)) return 0;
-  const uint64_t last_head = heads > 1 ? (uint64_t)(heads - 1) * q->out_head_stride : 0;
-  if (!rows_inside(v, q->out_off, rows, q->out_stride, last_head + row_bytes, BETA_BEAT_BYTES)) return 0;
-  if (!spared(kept, q->out_off, (uint64_t)(rows - 1) * q->out_stride + last_head + row_bytes)) return 0;
-  if (q->kind == BETA_STEP_QUANTISER_ROUND_FROM_MIN) {
-    if (!array_inside(v, q->found_off, sequences, 8) || !spared(kept, q->found_off, (uint64_t)sequences * 8)) return 0;
-  }
-  return optional_inside(v, q->shift_off, width, 4);
+  /* -1, 0 and +1 need two planes of two's complement; without the 0 one plane of PM1 does. */
+  if (q->kind == BETA_STEP_QUANTISER_SIGN) return encoding == BETA_ENC_PM1 || (encoding == BETA_ENC_S && bits >= 2);
+  const int32_t low = encoding == BETA_ENC_S ? -(1 << (bits - 1)) : 0;
+  const int32_t high = encoding == BETA_ENC_S ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  if (encoding == BETA_ENC_PM1 || q->qmin < low || q->qmax > high || q->qmin > q->qmax) return 0;
+  return q->kind < BETA_STEP_QUANTISER_SYMMETRIC || (q->qmax >= 1 && q->clip_low < q->clip_high);
 }
 
-static int consumers_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, unsigned consumers,
-                           uint32_t heads, uint32_t rows, uint32_t width, uint32_t sequences) {
-  for (unsigned c = 0; c < consumers; c++) {
-    if (!quantise_valid(v, kept, &q[c], heads, rows, width, sequences)) return 0;
+/* One QUANTISE record behind a producer of `rows` rows, `width` columns and `sequences` sequences. */
+static int quantise_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, uint32_t rows, uint32_t width,
+                          uint32_t sequences) {
+  if (q->op != BETA_STEP_QUANTISE || q->kind > BETA_STEP_QUANTISER_ASYMMETRIC || !codes_valid(q)) return 0;
+  if (!(q->step > 0) || !isfinite(q->step)) return 0;
+  if (beta_needs_range(q)) {
+    const uint64_t bytes = (uint64_t)sequences * BETA_FOUND_BYTES;
+    if (q->found_off % 8 != 0 || !array_inside(v, q->found_off, sequences, BETA_FOUND_BYTES) || !spared(kept, q->found_off, bytes)) return 0;
+  }
+  const unsigned bits = 1u << (q->format & BETA_FMT_WIDTH_MASK);
+  const uint64_t row_bytes = (uint64_t)((width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
+  return optional_inside(v, q->shift_off, width, 4) && (rows == 1 || q->out_stride >= row_bytes) &&
+         rows_inside(v, q->out_off, rows, q->out_stride, row_bytes, BETA_BEAT_BYTES) &&
+         spared(kept, q->out_off, (uint64_t)(rows - 1) * q->out_stride + row_bytes);
+}
+
+static int consumers_valid(const beta_vector *v, const indices *kept, const beta_group *g, uint32_t rows, uint32_t width,
+                           uint32_t sequences) {
+  for (unsigned c = 0; c < g->step.header.consumers; c++) {
+    if (!quantise_valid(v, kept, &g->consumers[c], rows, width, sequences)) return 0;
   }
   return 1;
 }
 
-/* Only AFFINE and SOFTMAX look at all rows of a sequence before they quantise the first. */
-static int no_runtime_offset(const beta_step_quantise *q, unsigned consumers) {
-  for (unsigned c = 0; c < consumers; c++) {
-    if (q[c].kind == BETA_STEP_QUANTISER_ROUND_FROM_MIN) return 0;
+static int found_valid(const beta_vector *v, uint32_t off, uint32_t sequences) {
+  return off == 0 || array_inside(v, off, sequences, BETA_FOUND_BYTES);
+}
+
+static int term_valid(const beta_vector *v, const beta_step_term *t, uint32_t rows, uint32_t width, uint32_t sequences, int by_row) {
+  if (t->op != BETA_STEP_TERM || t->block == 0 || width % t->block != 0 || t->block_stride % 4 != 0) return 0;
+  const uint64_t blocks = width / t->block, channels = by_row ? rows : width;
+  if (t->sums_off && (t->sums_stride ? by_row || !rows_inside(v, t->sums_off, sequences, t->sums_stride, (uint64_t)width * 4, 4)
+                                     : !array_inside(v, t->sums_off, channels, 8)))
+    return 0;
+  return rows_inside(v, t->acc_off, rows, t->acc_stride, (blocks - 1) * t->block_stride + (uint64_t)t->block * 4, 4) &&
+         optional_inside(v, t->scale_off, channels, 8) && found_valid(v, t->found_a_off, sequences) &&
+         found_valid(v, t->found_b_off, sequences);
+}
+
+static int terms_valid(const beta_vector *v, const beta_group *g, uint32_t rows, uint32_t width, uint32_t sequences, int by_row) {
+  if (g->step.header.terms == 0) return 0;
+  for (unsigned i = 0; i < g->step.header.terms; i++) {
+    if (!term_valid(v, &g->terms[i].term, rows, width, sequences, by_row)) return 0;
   }
   return 1;
 }
@@ -127,82 +143,92 @@ static int norm_parameters(const beta_vector *v, uint32_t width, uint32_t gamma,
   return array_inside(v, gamma, width, 4) && array_inside(v, beta, width, 4) && epsilon >= 0 && isfinite(epsilon);
 }
 
-static int embed_valid(const beta_vector *v, const beta_step_embed *s, const beta_step_quantise *q) {
-  if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
-  const int ternary = s->word_format == FORMAT(1u, BETA_ENC_S);
-  if (!ternary && s->word_format != FORMAT(0u, BETA_ENC_PM1)) return 0;
-  const uint64_t blocks = (s->width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS;
-  const uint64_t word_bytes = blocks * BETA_BEAT_BYTES * (ternary ? 2 : 1), array_bytes = (uint64_t)s->rows * 4;
-  const indices kept = {3, {{s->ids_off, array_bytes}, {s->positions_off, array_bytes}, {s->types_off, array_bytes}}};
-  return s->word_stride >= word_bytes && rows_inside(v, s->word_off, s->words, s->word_stride, word_bytes, BETA_BEAT_BYTES) &&
-         array_inside(v, s->word_scale_off, s->words, 8) &&
-         array_inside(v, s->position_off, (uint64_t)s->positions * s->width, 4) &&
-         array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) &&
-         indices_below(v, s->ids_off, s->rows, s->words) && indices_below(v, s->positions_off, s->rows, s->positions) &&
-         indices_below(v, s->types_off, s->rows, s->types) && norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && no_runtime_offset(q, s->consumers) &&
-         consumers_valid(v, &kept, q, s->consumers, 1, s->rows, s->width, 1);
-}
-
-static int affine_valid(const beta_vector *v, const beta_step_affine *s, const beta_step_quantise *q) {
-  if (!rows_valid(s->rows) || !width_valid(s->width) || s->block == 0 || s->width % s->block != 0) return 0;
-  if (!work_bounded(v, s->rows, s->width)) return 0;
-  if (s->activation > BETA_STEP_ACTIVATION_TANH || s->by_row > 1 || s->sequences == 0 || s->sequences > ROWS_MAX) return 0;
-  const uint64_t blocks = s->width / s->block, channels = s->by_row ? s->rows : s->width;
-  if (s->block_stride % 4 != 0) return 0;
-  if (s->starts_off ? !starts_valid(v, s->starts_off, s->sequences, s->rows) : s->sequences != 1) return 0;
-  if (s->t_off) {
-    if (!array_inside(v, s->t_off, s->sequences, 8)) return 0;
-    if (s->sums_stride ? !rows_inside(v, s->sums_off, s->sequences, s->sums_stride, (uint64_t)s->width * 4, 4)
-                       : !array_inside(v, s->sums_off, s->width, 8))
+static int tables_valid(const beta_vector *v, const beta_group *g, uint32_t words, uint32_t width) {
+  if (g->step.header.terms == 0) return 0;
+  for (unsigned i = 0; i < g->step.header.terms; i++) {
+    const beta_step_table *t = &g->terms[i].table;
+    const int ternary = t->word_format == FORMAT(1u, BETA_ENC_S);
+    if (t->op != BETA_STEP_TABLE || (!ternary && t->word_format != FORMAT(0u, BETA_ENC_PM1))) return 0;
+    const uint64_t bytes = (uint64_t)((width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * (ternary ? 2 : 1);
+    if (t->word_stride < bytes || !rows_inside(v, t->word_off, words, t->word_stride, bytes, BETA_BEAT_BYTES) ||
+        !array_inside(v, t->word_scale_off, words, 8))
       return 0;
   }
-  const indices kept = {s->starts_off ? 1 : 0, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
-  return rows_inside(v, s->acc_off, s->rows, s->acc_stride, (blocks - 1) * s->block_stride + (uint64_t)s->block * 4, 4) &&
-         optional_inside(v, s->scale_off, channels, 8) && optional_inside(v, s->bias_off, channels, 4) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) &&
-         consumers_valid(v, &kept, q, s->consumers, 1, s->rows, s->width, s->sequences);
+  return 1;
 }
 
-static int norm_valid(const beta_vector *v, const beta_step_norm *s, const beta_step_quantise *q) {
-  if (!rows_valid(s->rows) || !width_valid(s->width)) return 0;
-  if (s->t_off && (!array_inside(v, s->t_off, s->sequences, 8) || !array_inside(v, s->sums_off, s->width, 8))) return 0;
+static int embed_valid(const beta_vector *v, const beta_group *g) {
+  const beta_step_embed *s = &g->step.embed;
+  const uint64_t array_bytes = (uint64_t)s->rows * 4, starts_bytes = ((uint64_t)s->sequences + 1) * 4;
+  const indices kept = {4, {{s->ids_off, array_bytes}, {s->positions_off, array_bytes}, {s->types_off, array_bytes}, {s->starts_off, starts_bytes}}};
+  return rows_valid(s->rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
+         starts_valid(v, s->starts_off, s->sequences, s->rows) && tables_valid(v, g, s->words, s->width) &&
+         array_inside(v, s->position_off, (uint64_t)s->positions * s->width, 4) &&
+         array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) && indices_below(v, s->ids_off, s->rows, s->words) &&
+         indices_below(v, s->positions_off, s->rows, s->positions) && indices_below(v, s->types_off, s->rows, s->types) &&
+         norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+}
+
+static int affine_valid(const beta_vector *v, const beta_group *g) {
+  const beta_step_affine *s = &g->step.affine;
+  if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
+  if (s->activation > BETA_STEP_ACTIVATION_TANH || s->by_row > 1) return 0;
+  if (s->starts_off ? !starts_valid(v, s->starts_off, s->sequences, s->rows) : s->sequences != 1) return 0;
+  const indices kept = {s->starts_off ? 1 : 0, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
+  return terms_valid(v, g, s->rows, s->width, s->sequences, s->by_row != 0) &&
+         optional_inside(v, s->bias_off, s->by_row ? s->rows : s->width, 4) &&
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+}
+
+static int norm_valid(const beta_vector *v, const beta_group *g) {
+  const beta_step_norm *s = &g->step.norm;
+  if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
   const uint64_t elements = (uint64_t)s->rows * s->width;
   const indices kept = {1, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
-  return starts_valid(v, s->starts_off, s->sequences, s->rows) &&
-         rows_inside(v, s->acc_off, s->rows, s->acc_stride, (uint64_t)s->width * 4, 4) &&
-         optional_inside(v, s->scale_off, s->width, 8) && optional_inside(v, s->bias_off, s->width, 4) &&
-         array_inside(v, s->residual_off, elements, 4) && norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         s->out_off != 0 && out_valid(v, &kept, s->out_off, elements) && no_runtime_offset(q, s->consumers) &&
-         consumers_valid(v, &kept, q, s->consumers, 1, s->rows, s->width, 1);
+  return starts_valid(v, s->starts_off, s->sequences, s->rows) && terms_valid(v, g, s->rows, s->width, s->sequences, 0) &&
+         optional_inside(v, s->bias_off, s->width, 4) && array_inside(v, s->residual_off, elements, 4) &&
+         norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) && s->out_off != 0 &&
+         out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
 }
 
-static int softmax_valid(const beta_vector *v, const beta_step_softmax *s, const beta_step_quantise *q) {
-  if (!width_valid(s->tokens) || s->heads == 0 || s->heads > BETA_STEP_WIDTH_MAX || s->consumers != 1) return 0;
-  if (!(s->scale > 0) || !isfinite(s->scale) || s->head_stride % 4 != 0) return 0;
-  if (!work_bounded(v, (uint64_t)s->heads * s->tokens, s->tokens)) return 0;
-  const indices none = {0};
+static int softmax_valid(const beta_vector *v, const beta_group *g) {
+  const beta_step_softmax *s = &g->step.softmax;
+  if (!width_valid(s->tokens) || s->heads == 0 || s->heads > BETA_STEP_WIDTH_MAX || s->terms != 0 || s->consumers != 1) return 0;
+  if (!(s->scale > 0) || !isfinite(s->scale)) return 0;
   if (s->table_length > 0 && !array_inside(v, s->table_off, s->table_length, 8)) return 0;
-  return rows_inside(v, s->acc_off, s->tokens, s->acc_stride, (uint64_t)(s->heads - 1) * s->head_stride + (uint64_t)s->tokens * 4, 4) &&
-         consumers_valid(v, &none, q, 1, s->heads, s->tokens, s->tokens, 1);
+  const uint64_t rows = (uint64_t)s->heads * s->tokens;
+  const indices none = {0};
+  return rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
+         rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * 4, 4) && found_valid(v, s->found_a_off, 1) &&
+         found_valid(v, s->found_b_off, 1) && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
 }
 
-static int dense_valid(const beta_vector *v, const beta_step_dense *s) {
-  return rows_valid(s->rows) && width_valid(s->width) && rows_valid(s->out_width) && s->consumers == 0 &&
+static int dense_valid(const beta_vector *v, const beta_group *g) {
+  const beta_step_dense *s = &g->step.dense;
+  return rows_valid(s->rows) && width_valid(s->width) && rows_valid(s->out_width) && s->consumers == 0 && s->terms == 0 &&
          array_inside(v, s->x_off, (uint64_t)s->rows * s->width, 4) &&
          array_inside(v, s->weight_off, (uint64_t)s->out_width * s->width, 4) && optional_inside(v, s->bias_off, s->out_width, 4) &&
          array_inside(v, s->out_off, (uint64_t)s->rows * s->out_width, 4);
 }
 
-int beta_step_check(const beta_vector *v, const beta_step *step, const beta_step_quantise *q) {
-  int valid = 0;
-  switch (step->op) {
-    case BETA_STEP_EMBED: valid = embed_valid(v, (const beta_step_embed *)step, q); break;
-    case BETA_STEP_AFFINE: valid = affine_valid(v, (const beta_step_affine *)step, q); break;
-    case BETA_STEP_NORM: valid = norm_valid(v, (const beta_step_norm *)step, q); break;
-    case BETA_STEP_SOFTMAX: valid = softmax_valid(v, (const beta_step_softmax *)step, q); break;
-    case BETA_STEP_DENSE: valid = dense_valid(v, (const beta_step_dense *)step); break;
-    default: break;
+static int pick_valid(const beta_vector *v, const beta_group *g) {
+  const beta_step_pick *s = &g->step.pick;
+  const indices kept = {2, {{s->index_off, (uint64_t)s->rows * 4}, {s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
+  return rows_valid(s->rows) && rows_valid(s->x_rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
+         s->terms == 0 && starts_valid(v, s->starts_off, s->sequences, s->rows) &&
+         indices_below(v, s->index_off, s->rows, s->x_rows) && array_inside(v, s->x_off, (uint64_t)s->x_rows * s->width, 4) &&
+         consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+}
+
+int beta_group_check(const beta_vector *v, const beta_group *g) {
+  switch (g->step.header.op) {
+    case BETA_STEP_EMBED: return embed_valid(v, g) ? 0 : -EINVAL;
+    case BETA_STEP_AFFINE: return affine_valid(v, g) ? 0 : -EINVAL;
+    case BETA_STEP_NORM: return norm_valid(v, g) ? 0 : -EINVAL;
+    case BETA_STEP_SOFTMAX: return softmax_valid(v, g) ? 0 : -EINVAL;
+    case BETA_STEP_DENSE: return dense_valid(v, g) ? 0 : -EINVAL;
+    case BETA_STEP_PICK: return pick_valid(v, g) ? 0 : -EINVAL;
+    default: return -EINVAL;
   }
-  return valid ? 0 : -EINVAL;
 }

@@ -1,7 +1,8 @@
 /* Full-precision linear layer (the classifier). */
 #include "vector.h"
 
-void beta_dense(const beta_vector *v, const beta_step_dense *s) {
+void beta_dense(const beta_vector *v, const beta_group *g) {
+  const beta_step_dense *s = &g->step.dense;
   const float *weight = beta_at(v, s->weight_off);
   const float *bias = s->bias_off ? beta_at(v, s->bias_off) : NULL;
   for (uint32_t row = 0; row < s->rows; row++) {

@@ -1,4 +1,6 @@
 /* Word (bit-planes), position and token-type embeddings, and their LayerNorm. */
+#include <string.h>
+
 #include "beta_contract.h"
 #include "vector.h"
 
@@ -12,23 +14,28 @@ static inline int word_code(const uint8_t *row, uint32_t element, int ternary) {
   return low - 2 * (block[BETA_BEAT_BYTES + byte] >> bit & 1);
 }
 
-void beta_embed(const beta_vector *v, const beta_step_embed *s, const beta_step_quantise *q) {
-  double x[BETA_STEP_WIDTH_MAX];
-  const uint32_t *ids = beta_at(v, s->ids_off), *positions = beta_at(v, s->positions_off), *types = beta_at(v, s->types_off);
-  const double *scales = beta_at(v, s->word_scale_off);
-  const float *position_table = beta_at(v, s->position_off), *type_table = beta_at(v, s->type_off);
-  const float *gamma = beta_at(v, s->gamma_off), *beta = beta_at(v, s->beta_off);
-  const int ternary = (s->word_format & BETA_FMT_WIDTH_MASK) != 0;
+static void embed_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x) {
+  (void)sequence;
+  const beta_step_embed *s = &g->step.embed;
+  const uint32_t id = ((const uint32_t *)beta_at(v, s->ids_off))[row];
+  const uint32_t position = ((const uint32_t *)beta_at(v, s->positions_off))[row];
+  const uint32_t type = ((const uint32_t *)beta_at(v, s->types_off))[row];
+  const float *position_row = (const float *)beta_at(v, s->position_off) + (size_t)position * s->width;
+  const float *type_row = (const float *)beta_at(v, s->type_off) + (size_t)type * s->width;
 
-  for (uint32_t row = 0; row < s->rows; row++) {
-    const uint8_t *word = (const uint8_t *)beta_at(v, s->word_off) + (size_t)ids[row] * s->word_stride;
-    const float *position = position_table + (size_t)positions[row] * s->width;
-    const float *type = type_table + (size_t)types[row] * s->width;
-    const double scale = scales[ids[row]];
-    for (uint32_t i = 0; i < s->width; i++) {
-      x[i] = scale * word_code(word, i, ternary) + position[i] + type[i];
-    }
-    beta_layer_norm(x, s->width, gamma, beta, s->epsilon);
-    beta_emit_row(v, q, s->consumers, row, s->width, x, s->out_off);
+  memset(x, 0, s->width * sizeof *x);
+  for (unsigned i = 0; i < s->terms; i++) {
+    const beta_step_table *t = &g->terms[i].table;
+    const uint8_t *word = (const uint8_t *)beta_at(v, t->word_off) + (size_t)id * t->word_stride;
+    const double scale = ((const double *)beta_at(v, t->word_scale_off))[id];
+    const int ternary = (t->word_format & BETA_FMT_WIDTH_MASK) != 0;
+    for (uint32_t k = 0; k < s->width; k++) x[k] += scale * word_code(word, k, ternary);
   }
+  for (uint32_t k = 0; k < s->width; k++) x[k] = x[k] + position_row[k] + type_row[k];
+  beta_layer_norm(x, s->width, beta_at(v, s->gamma_off), beta_at(v, s->beta_off), s->epsilon);
+}
+
+void beta_embed(const beta_vector *v, const beta_group *g) {
+  const beta_step_embed *s = &g->step.embed;
+  beta_run_rows(v, g, &(beta_rows){embed_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off});
 }

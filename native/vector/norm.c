@@ -14,26 +14,16 @@ void beta_layer_norm(double *x, uint32_t width, const float *gamma, const float 
   for (uint32_t i = 0; i < width; i++) x[i] = gamma[i] * ((x[i] - mean) / deviation) + beta[i];
 }
 
-void beta_norm(const beta_vector *v, const beta_step_norm *s, const beta_step_quantise *q) {
-  double x[BETA_STEP_WIDTH_MAX];
-  const double *scale = s->scale_off ? beta_at(v, s->scale_off) : NULL;
-  const float *bias = s->bias_off ? beta_at(v, s->bias_off) : NULL;
-  const float *gamma = beta_at(v, s->gamma_off), *beta = beta_at(v, s->beta_off);
-  const uint32_t *starts = beta_at(v, s->starts_off);
-  const double *t = s->t_off ? beta_at(v, s->t_off) : NULL;
-  const double *sums = s->t_off ? beta_at(v, s->sums_off) : NULL;
+static void norm_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x) {
+  const beta_step_norm *s = &g->step.norm;
+  beta_sum_terms(v, g, sequence, row, s->width, s->bias_off, 0, x);
+  const float *residual = (const float *)beta_at(v, s->residual_off) + (size_t)row * s->width;
+  for (uint32_t i = 0; i < s->width; i++) x[i] += residual[i];
+  beta_layer_norm(x, s->width, beta_at(v, s->gamma_off), beta_at(v, s->beta_off), s->epsilon);
+}
 
-  for (uint32_t sequence = 0; sequence < s->sequences; sequence++) {
-    for (uint32_t row = starts[sequence]; row < starts[sequence + 1]; row++) {
-      const int32_t *d = (const int32_t *)((const uint8_t *)beta_at(v, s->acc_off) + (size_t)row * s->acc_stride);
-      const float *residual = (const float *)beta_at(v, s->residual_off) + (size_t)row * s->width;
-      for (uint32_t i = 0; i < s->width; i++) {
-        double y = beta_affine(scale ? scale[i] : s->scale, d[i], bias ? bias[i] : 0);
-        if (t) y += t[sequence] * sums[i];
-        x[i] = y + residual[i];
-      }
-      beta_layer_norm(x, s->width, gamma, beta, s->epsilon);
-      beta_emit_row(v, q, s->consumers, row, s->width, x, s->out_off);
-    }
-  }
+void beta_norm(const beta_vector *v, const beta_group *g) {
+  const beta_step_norm *s = &g->step.norm;
+  /* In place is safe: a row's residual is read for the last time just before the row is stored. */
+  beta_run_rows(v, g, &(beta_rows){norm_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off});
 }

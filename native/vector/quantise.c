@@ -1,8 +1,12 @@
 /* Activation quantisers: real values to integer codes to bit-planes (CONTRACT 4). Decisions are made in double. */
+#include <math.h>
 #include <string.h>
 
 #include "beta_contract.h"
 #include "vector.h"
+
+/* The released code's guard against a range of zero (BinaryBERT, asymmetric). */
+#define RANGE_GUARD 1e-8
 
 /*
  * Round half to even for |x| < 2^51 without a libm call: adding 1.5*2^52 leaves no fraction bits. Needs the default
@@ -16,56 +20,61 @@ static inline double rne(double x) {
 /* NaN becomes `low`: a damaged constant then gives a wrong answer, never an undefined conversion. */
 static inline double clip(double x, double low, double high) { return x > low ? x < high ? x : high : low; }
 
+static inline int clips(const beta_step_quantise *q) { return q->kind >= BETA_STEP_QUANTISER_SYMMETRIC; }
+
+/* The value that is quantised: shifted, and clipped where the quantiser learned bounds. */
+static inline double prepared(const beta_step_quantise *q, const float *shift, const double *x, uint32_t i) {
+  const double value = shift ? x[i] + shift[i] : x[i];
+  return clips(q) ? clip(value, q->clip_low, q->clip_high) : value;
+}
+
 /* Packs codes into planes: plane i of element e is bit i of code[e]; two's complement needs no special case. */
-static void pack(const uint8_t *code, uint32_t width, uint32_t k0, unsigned bits, uint8_t *row) {
-  memset(row, 0, (size_t)((k0 + width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits);
-  for (uint32_t i = 0; i < width; i++) {
-    uint32_t element = k0 + i;
+static void pack(const uint8_t *code, uint32_t width, unsigned bits, uint8_t *row) {
+  memset(row, 0, (size_t)((width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits);
+  for (uint32_t element = 0; element < width; element++) {
     uint8_t *block = row + (size_t)(element / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
-    uint32_t byte = element % BETA_BLOCK_ELEMENTS / 8;
+    const uint32_t byte = element % BETA_BLOCK_ELEMENTS / 8;
     for (unsigned plane = 0; plane < bits; plane++) {
-      block[plane * BETA_BEAT_BYTES + byte] |= (uint8_t)((code[i] >> plane & 1u) << (element % 8));
+      block[plane * BETA_BEAT_BYTES + byte] |= (uint8_t)((code[element] >> plane & 1u) << (element % 8));
     }
   }
 }
 
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width, double t,
-                       uint8_t *row) {
+void beta_range_add(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width, beta_range *range) {
+  const float *shift = q->shift_off ? beta_at(v, q->shift_off) : NULL;
+  for (uint32_t i = 0; i < width; i++) {
+    const double value = prepared(q, shift, x, i);
+    if (value < range->low) range->low = value;
+    if (value > range->high) range->high = value;
+  }
+}
+
+beta_found beta_range_found(const beta_step_quantise *q, beta_range range) {
+  switch (q->kind) {
+    case BETA_STEP_QUANTISER_SYMMETRIC: return (beta_found){.step = fmax(fabs(range.low), fabs(range.high)) / q->qmax, .t = 0};
+    case BETA_STEP_QUANTISER_ASYMMETRIC: return (beta_found){.step = (range.high - range.low + RANGE_GUARD) / q->qmax, .t = range.low};
+    default: return (beta_found){.step = q->step, .t = range.low};
+  }
+}
+
+/* Code of one prepared value; an all-zero symmetric range has step 0 and codes 0. */
+static inline int32_t code_of(const beta_step_quantise *q, double value, beta_found found) {
+  switch (q->kind) {
+    case BETA_STEP_QUANTISER_SIGN:
+      if ((q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK) == BETA_ENC_PM1) return value >= 0;
+      return (value > 0) - (value < 0);
+    case BETA_STEP_QUANTISER_SYMMETRIC:
+      return found.step > 0 ? (int32_t)rne(clip(value / found.step, q->qmin, q->qmax)) : 0;
+    default:
+      /* Clipping first gives the same code and keeps rne() inside its range. */
+      return (int32_t)rne(clip((value - found.t) / found.step, q->qmin, q->qmax));
+  }
+}
+
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
+                       beta_found found, uint8_t *out) {
   uint8_t code[BETA_STEP_WIDTH_MAX];
   const float *shift = q->shift_off ? beta_at(v, q->shift_off) : NULL;
-  const unsigned bits = 1u << (q->format & BETA_FMT_WIDTH_MASK);
-  const int two_valued = (q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK) == BETA_ENC_PM1;
-
-  for (uint32_t i = 0; i < width; i++) {
-    double value = shift ? x[i] + shift[i] : x[i];
-    if (q->kind == BETA_STEP_QUANTISER_SIGN) {
-      code[i] = two_valued ? value >= 0 : (uint8_t)((value > 0) - (value < 0));
-    } else {
-      /* Clipping first gives the same code and keeps rne() inside its range. */
-      double scaled = (value - t) / q->step;
-      code[i] = (uint8_t)(int32_t)rne(clip(scaled, q->qmin, q->qmax));
-    }
-  }
-  pack(code, width, q->k0, bits, row);
-}
-
-double beta_row_minimum(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width) {
-  const float *shift = q->shift_off ? beta_at(v, q->shift_off) : NULL;
-  double least = shift ? x[0] + shift[0] : x[0];
-  for (uint32_t i = 1; i < width; i++) {
-    double value = shift ? x[i] + shift[i] : x[i];
-    if (value < least) least = value;
-  }
-  return least;
-}
-
-void beta_emit_row(const beta_vector *v, const beta_step_quantise *q, unsigned consumers, uint32_t row, uint32_t width,
-                   const double *x, uint32_t out_off) {
-  if (out_off) {
-    float *out = (float *)beta_at(v, out_off) + (size_t)row * width;
-    for (uint32_t i = 0; i < width; i++) out[i] = (float)x[i];
-  }
-  for (unsigned c = 0; c < consumers; c++) {
-    beta_quantise_row(v, &q[c], x, width, 0, (uint8_t *)beta_at(v, q[c].out_off) + (size_t)row * q[c].out_stride);
-  }
+  for (uint32_t i = 0; i < width; i++) code[i] = (uint8_t)code_of(q, prepared(q, shift, x, i), found);
+  pack(code, width, 1u << (q->format & BETA_FMT_WIDTH_MASK), out);
 }

@@ -6,34 +6,29 @@
 #include "device/error.h"
 #include "vector.h"
 
-/* Producers leave their consumers' records behind themselves; copies, because the caller's buffer may be unaligned. */
-typedef union record {
-  beta_step header;
-  beta_step_quantise quantise;
-  beta_step_embed embed;
-  beta_step_affine affine;
-  beta_step_norm norm;
-  beta_step_softmax softmax;
-  beta_step_dense dense;
-} record;
-
-static int run_one(const beta_vector *v, const record *step, const beta_step_quantise *q) {
-  if (beta_step_check(v, &step->header, q) != 0) return -EINVAL;
-  switch (step->header.op) {
-    case BETA_STEP_EMBED: beta_embed(v, &step->embed, q); break;
-    case BETA_STEP_AFFINE: beta_affine_rows(v, &step->affine, q); break;
-    case BETA_STEP_NORM: beta_norm(v, &step->norm, q); break;
-    case BETA_STEP_SOFTMAX: beta_softmax(v, &step->softmax, q); break;
-    case BETA_STEP_DENSE: beta_dense(v, &step->dense); break;
-    default: return -EINVAL;
-  }
-  return 0;
+/*
+ * Gathers a producer and the records behind it; copies, because the caller's buffer may be unaligned. Returns how many records it
+ * took, 0 where they run past the end.
+ */
+static uint32_t gather(const uint8_t *records, uint32_t left, beta_group *g) {
+  memcpy(&g->step, records, BETA_STEP_BYTES);
+  const uint32_t terms = g->step.header.terms, consumers = g->step.header.consumers;
+  if (terms > BETA_STEP_TERMS_MAX || consumers > BETA_STEP_CONSUMERS_MAX || 1 + terms + consumers > left) return 0;
+  memcpy(g->terms, records + BETA_STEP_BYTES, (size_t)terms * BETA_STEP_BYTES);
+  memcpy(g->consumers, records + (size_t)(1 + terms) * BETA_STEP_BYTES, (size_t)consumers * BETA_STEP_BYTES);
+  return 1 + terms + consumers;
 }
 
-static int refuse(const record *step, uint32_t index, uint32_t *failed) {
-  *failed = index;
-  return beta_fail(-EINVAL, "vector step record %u (op %u): it is malformed or reaches outside the window", (unsigned)index,
-                   step->header.op);
+static void run_group(const beta_vector *v, const beta_group *g) {
+  switch (g->step.header.op) {
+    case BETA_STEP_EMBED: beta_embed(v, g); break;
+    case BETA_STEP_AFFINE: beta_affine(v, g); break;
+    case BETA_STEP_NORM: beta_norm(v, g); break;
+    case BETA_STEP_SOFTMAX: beta_softmax(v, g); break;
+    case BETA_STEP_DENSE: beta_dense(v, g); break;
+    case BETA_STEP_PICK: beta_pick(v, g); break;
+    default: break; /* beta_group_check lets no other pass. */
+  }
 }
 
 int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
@@ -41,14 +36,15 @@ int beta_vector_run(beta_device *device, const void *records, uint32_t count, ui
   const uint8_t *bytes = records;
 
   for (uint32_t i = 0; i < count;) {
-    record step;
-    beta_step_quantise q[BETA_STEP_CONSUMERS_MAX];
-    memcpy(&step, bytes + (size_t)i * BETA_STEP_BYTES, BETA_STEP_BYTES);
-    const uint32_t consumers = step.header.consumers;
-    if (consumers > BETA_STEP_CONSUMERS_MAX || consumers >= count - i) return refuse(&step, i, failed);
-    memcpy(q, bytes + (size_t)(i + 1) * BETA_STEP_BYTES, (size_t)consumers * BETA_STEP_BYTES);
-    if (run_one(&v, &step, q) != 0) return refuse(&step, i, failed);
-    i += 1 + consumers;
+    beta_group group;
+    const uint32_t taken = gather(bytes + (size_t)i * BETA_STEP_BYTES, count - i, &group);
+    if (taken == 0 || beta_group_check(&v, &group) != 0) {
+      *failed = i;
+      return beta_fail(-EINVAL, "vector step record %u (op %u) is malformed or reaches outside the window", i,
+                       group.step.header.op);
+    }
+    run_group(&v, &group);
+    i += taken;
   }
   return 0;
 }

@@ -6,8 +6,10 @@
 #include <stdint.h>
 
 #define BETA_STEP_BYTES 128u /* bytes of one record */
-#define BETA_STEP_CONSUMERS_MAX 4u /* QUANTISE records that may follow one producer */
+#define BETA_STEP_TERMS_MAX 2u /* TERM or TABLE records of one producer: the branches of a layer */
+#define BETA_STEP_CONSUMERS_MAX 8u /* QUANTISE records of one producer */
 #define BETA_STEP_WIDTH_MAX 32768u /* largest row width or sequence length of a step */
+#define BETA_FOUND_BYTES 16u /* bytes of one entry of a found array */
 
 #define BETA_STEP_ACTIVATION_IDENTITY 0u /* identity */
 #define BETA_STEP_ACTIVATION_RELU 1u /* relu */
@@ -16,217 +18,256 @@
 
 #define BETA_STEP_QUANTISER_SIGN 0u /* +1, 0, -1; in format PM1 a zero becomes +1 */
 #define BETA_STEP_QUANTISER_ROUND 1u /* clip(rne(x / step), qmin, qmax) */
-#define BETA_STEP_QUANTISER_ROUND_FROM_MIN 2u /* clip(rne((x - t) / step), qmin, qmax), t the minimum over the sequence, stored in found_off */
+#define BETA_STEP_QUANTISER_ROUND_FROM_MIN 2u /* clip(rne((x - t) / step), qmin, qmax), t the minimum over the sequence */
+#define BETA_STEP_QUANTISER_SYMMETRIC 3u /* rne(c * qmax / M), c = x clipped, M the largest |c| of the sequence; step = M / qmax */
+#define BETA_STEP_QUANTISER_ASYMMETRIC 4u /* rne((c - t) / a * qmax), c = x clipped, t the smallest c, a = largest - t + 1e-8; step = a / qmax */
 
 typedef struct beta_step {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
-  uint8_t gap0[126];
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[125];
 } beta_step;
 _Static_assert(sizeof(beta_step) == 128, "layout of beta_step");
 _Static_assert(offsetof(beta_step, op) == 0, "offset of beta_step.op");
-_Static_assert(offsetof(beta_step, consumers) == 1, "offset of beta_step.consumers");
+_Static_assert(offsetof(beta_step, terms) == 1, "offset of beta_step.terms");
+_Static_assert(offsetof(beta_step, consumers) == 2, "offset of beta_step.consumers");
 
-#define BETA_STEP_QUANTISE 1u /* Quantise the rows of the step before it and pack them into bit-planes (QUANTIZERS: activation quantiser). */
+#define BETA_STEP_QUANTISE 1u /* Quantise the rows of a producer and pack them into bit-planes. */
 typedef struct beta_step_quantise {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t format; /* operand format byte (contract) */
   uint8_t kind; /* step_quantiser */
+  uint8_t gap0[3];
   int32_t qmin; /* smallest code */
   int32_t qmax; /* largest code */
+  double step; /* step size, > 0; not read where it is found at run time */
+  double clip_low; /* lower bound of c for SYMMETRIC and ASYMMETRIC */
+  double clip_high; /* upper bound of c */
   uint32_t shift_off; /* f32[width] added before quantising (move), or 0 */
-  double step; /* step size alpha, > 0 */
   uint32_t out_off; /* planes, row 0 */
   uint32_t out_stride; /* bytes from one row to the next */
-  uint32_t out_head_stride; /* SOFTMAX: bytes from one head to the next */
-  uint32_t k0; /* element inside the first block where a row starts */
-  uint32_t found_off; /* f64[sequences]: where ROUND_FROM_MIN stores each minimum */
-  uint8_t gap0[84];
+  uint32_t found_off; /* found[sequences] that kinds 2 to 4 write */
+  uint8_t gap1[72];
 } beta_step_quantise;
 _Static_assert(sizeof(beta_step_quantise) == 128, "layout of beta_step_quantise");
 _Static_assert(offsetof(beta_step_quantise, op) == 0, "offset of beta_step_quantise.op");
-_Static_assert(offsetof(beta_step_quantise, consumers) == 1, "offset of beta_step_quantise.consumers");
-_Static_assert(offsetof(beta_step_quantise, format) == 2, "offset of beta_step_quantise.format");
-_Static_assert(offsetof(beta_step_quantise, kind) == 3, "offset of beta_step_quantise.kind");
-_Static_assert(offsetof(beta_step_quantise, qmin) == 4, "offset of beta_step_quantise.qmin");
-_Static_assert(offsetof(beta_step_quantise, qmax) == 8, "offset of beta_step_quantise.qmax");
-_Static_assert(offsetof(beta_step_quantise, shift_off) == 12, "offset of beta_step_quantise.shift_off");
+_Static_assert(offsetof(beta_step_quantise, terms) == 1, "offset of beta_step_quantise.terms");
+_Static_assert(offsetof(beta_step_quantise, consumers) == 2, "offset of beta_step_quantise.consumers");
+_Static_assert(offsetof(beta_step_quantise, format) == 3, "offset of beta_step_quantise.format");
+_Static_assert(offsetof(beta_step_quantise, kind) == 4, "offset of beta_step_quantise.kind");
+_Static_assert(offsetof(beta_step_quantise, qmin) == 8, "offset of beta_step_quantise.qmin");
+_Static_assert(offsetof(beta_step_quantise, qmax) == 12, "offset of beta_step_quantise.qmax");
 _Static_assert(offsetof(beta_step_quantise, step) == 16, "offset of beta_step_quantise.step");
-_Static_assert(offsetof(beta_step_quantise, out_off) == 24, "offset of beta_step_quantise.out_off");
-_Static_assert(offsetof(beta_step_quantise, out_stride) == 28, "offset of beta_step_quantise.out_stride");
-_Static_assert(offsetof(beta_step_quantise, out_head_stride) == 32, "offset of beta_step_quantise.out_head_stride");
-_Static_assert(offsetof(beta_step_quantise, k0) == 36, "offset of beta_step_quantise.k0");
-_Static_assert(offsetof(beta_step_quantise, found_off) == 40, "offset of beta_step_quantise.found_off");
+_Static_assert(offsetof(beta_step_quantise, clip_low) == 24, "offset of beta_step_quantise.clip_low");
+_Static_assert(offsetof(beta_step_quantise, clip_high) == 32, "offset of beta_step_quantise.clip_high");
+_Static_assert(offsetof(beta_step_quantise, shift_off) == 40, "offset of beta_step_quantise.shift_off");
+_Static_assert(offsetof(beta_step_quantise, out_off) == 44, "offset of beta_step_quantise.out_off");
+_Static_assert(offsetof(beta_step_quantise, out_stride) == 48, "offset of beta_step_quantise.out_stride");
+_Static_assert(offsetof(beta_step_quantise, found_off) == 52, "offset of beta_step_quantise.found_off");
 
-#define BETA_STEP_EMBED 2u /* Sum of word, position and token-type embeddings, then LayerNorm. */
+#define BETA_STEP_TERM 2u /* Integers of a producer: adds s*D + t*sums_scale*sums, s = scale * step of found_a * step of found_b, t that of found_a times the step of found_b. */
+typedef struct beta_step_term {
+  uint8_t op; /* which step */
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
+  uint32_t acc_off; /* int32 accumulators D */
+  uint32_t acc_stride; /* bytes from one row to the next inside a block */
+  uint32_t block; /* columns of one block (one attention head), the width if there is one block */
+  uint32_t block_stride; /* bytes from one block to the next */
+  uint32_t scale_off; /* f64[width, or rows if by_row] scales, or 0 for the scalar */
+  double scale; /* scale when scale_off is 0 */
+  uint32_t found_a_off; /* found[sequences] of the activation codes, or 0 */
+  uint32_t found_b_off; /* found[sequences] of the other operand, or 0 */
+  uint32_t sums_off; /* sums that t multiplies: f64[width, or rows if by_row], or i32[sequences][width] where sums_stride > 0; 0 where t is 0 */
+  uint32_t sums_stride; /* bytes from one sequence to the next, 0 for f64 sums */
+  double sums_scale; /* factor of t*sums */
+  uint8_t gap1[72];
+} beta_step_term;
+_Static_assert(sizeof(beta_step_term) == 128, "layout of beta_step_term");
+_Static_assert(offsetof(beta_step_term, op) == 0, "offset of beta_step_term.op");
+_Static_assert(offsetof(beta_step_term, terms) == 1, "offset of beta_step_term.terms");
+_Static_assert(offsetof(beta_step_term, consumers) == 2, "offset of beta_step_term.consumers");
+_Static_assert(offsetof(beta_step_term, acc_off) == 4, "offset of beta_step_term.acc_off");
+_Static_assert(offsetof(beta_step_term, acc_stride) == 8, "offset of beta_step_term.acc_stride");
+_Static_assert(offsetof(beta_step_term, block) == 12, "offset of beta_step_term.block");
+_Static_assert(offsetof(beta_step_term, block_stride) == 16, "offset of beta_step_term.block_stride");
+_Static_assert(offsetof(beta_step_term, scale_off) == 20, "offset of beta_step_term.scale_off");
+_Static_assert(offsetof(beta_step_term, scale) == 24, "offset of beta_step_term.scale");
+_Static_assert(offsetof(beta_step_term, found_a_off) == 32, "offset of beta_step_term.found_a_off");
+_Static_assert(offsetof(beta_step_term, found_b_off) == 36, "offset of beta_step_term.found_b_off");
+_Static_assert(offsetof(beta_step_term, sums_off) == 40, "offset of beta_step_term.sums_off");
+_Static_assert(offsetof(beta_step_term, sums_stride) == 44, "offset of beta_step_term.sums_stride");
+_Static_assert(offsetof(beta_step_term, sums_scale) == 48, "offset of beta_step_term.sums_scale");
+
+#define BETA_STEP_TABLE 3u /* One word table of an embedding. */
+typedef struct beta_step_table {
+  uint8_t op; /* which step */
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
+  uint32_t word_off; /* word table, bit-planes */
+  uint32_t word_stride; /* bytes of one word row */
+  uint32_t word_format; /* operand format byte: PM1, or S 2 bits where a code is 0 */
+  uint32_t word_scale_off; /* f64[words] scale of each row */
+  uint8_t gap1[108];
+} beta_step_table;
+_Static_assert(sizeof(beta_step_table) == 128, "layout of beta_step_table");
+_Static_assert(offsetof(beta_step_table, op) == 0, "offset of beta_step_table.op");
+_Static_assert(offsetof(beta_step_table, terms) == 1, "offset of beta_step_table.terms");
+_Static_assert(offsetof(beta_step_table, consumers) == 2, "offset of beta_step_table.consumers");
+_Static_assert(offsetof(beta_step_table, word_off) == 4, "offset of beta_step_table.word_off");
+_Static_assert(offsetof(beta_step_table, word_stride) == 8, "offset of beta_step_table.word_stride");
+_Static_assert(offsetof(beta_step_table, word_format) == 12, "offset of beta_step_table.word_format");
+_Static_assert(offsetof(beta_step_table, word_scale_off) == 16, "offset of beta_step_table.word_scale_off");
+
+#define BETA_STEP_EMBED 4u /* Sum of word (over the tables), position and token-type embeddings, then LayerNorm. */
 typedef struct beta_step_embed {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
-  uint8_t gap0[2];
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
   uint32_t rows; /* tokens */
   uint32_t width; /* hidden size */
+  uint32_t starts_off; /* u32[sequences+1] first row of each sequence */
+  uint32_t sequences; /* sequences in the rows */
   uint32_t ids_off; /* u32[rows] word ids */
   uint32_t positions_off; /* u32[rows] positions */
   uint32_t types_off; /* u32[rows] token types */
-  uint32_t word_off; /* word table, bit-planes */
-  uint32_t word_stride; /* bytes of one word row */
-  uint32_t word_scale_off; /* f64[words] scale of each row */
   uint32_t position_off; /* f32[positions][width] */
   uint32_t type_off; /* f32[types][width] */
-  uint32_t words; /* rows of the word table */
+  uint32_t words; /* rows of each word table */
   uint32_t positions; /* rows of the position table */
   uint32_t types; /* rows of the type table */
   uint32_t gamma_off; /* f32[width] */
-  uint32_t beta_off; /* f32[width] */
   double epsilon; /* LayerNorm epsilon */
+  uint32_t beta_off; /* f32[width] */
   uint32_t out_off; /* f32[rows][width] normalised rows */
-  uint32_t word_format; /* operand format byte of the word table: PM1, or S 2 bits where a code is 0 */
-  uint8_t gap1[48];
+  uint8_t gap1[56];
 } beta_step_embed;
 _Static_assert(sizeof(beta_step_embed) == 128, "layout of beta_step_embed");
 _Static_assert(offsetof(beta_step_embed, op) == 0, "offset of beta_step_embed.op");
-_Static_assert(offsetof(beta_step_embed, consumers) == 1, "offset of beta_step_embed.consumers");
+_Static_assert(offsetof(beta_step_embed, terms) == 1, "offset of beta_step_embed.terms");
+_Static_assert(offsetof(beta_step_embed, consumers) == 2, "offset of beta_step_embed.consumers");
 _Static_assert(offsetof(beta_step_embed, rows) == 4, "offset of beta_step_embed.rows");
 _Static_assert(offsetof(beta_step_embed, width) == 8, "offset of beta_step_embed.width");
-_Static_assert(offsetof(beta_step_embed, ids_off) == 12, "offset of beta_step_embed.ids_off");
-_Static_assert(offsetof(beta_step_embed, positions_off) == 16, "offset of beta_step_embed.positions_off");
-_Static_assert(offsetof(beta_step_embed, types_off) == 20, "offset of beta_step_embed.types_off");
-_Static_assert(offsetof(beta_step_embed, word_off) == 24, "offset of beta_step_embed.word_off");
-_Static_assert(offsetof(beta_step_embed, word_stride) == 28, "offset of beta_step_embed.word_stride");
-_Static_assert(offsetof(beta_step_embed, word_scale_off) == 32, "offset of beta_step_embed.word_scale_off");
-_Static_assert(offsetof(beta_step_embed, position_off) == 36, "offset of beta_step_embed.position_off");
-_Static_assert(offsetof(beta_step_embed, type_off) == 40, "offset of beta_step_embed.type_off");
-_Static_assert(offsetof(beta_step_embed, words) == 44, "offset of beta_step_embed.words");
-_Static_assert(offsetof(beta_step_embed, positions) == 48, "offset of beta_step_embed.positions");
-_Static_assert(offsetof(beta_step_embed, types) == 52, "offset of beta_step_embed.types");
-_Static_assert(offsetof(beta_step_embed, gamma_off) == 56, "offset of beta_step_embed.gamma_off");
-_Static_assert(offsetof(beta_step_embed, beta_off) == 60, "offset of beta_step_embed.beta_off");
-_Static_assert(offsetof(beta_step_embed, epsilon) == 64, "offset of beta_step_embed.epsilon");
-_Static_assert(offsetof(beta_step_embed, out_off) == 72, "offset of beta_step_embed.out_off");
-_Static_assert(offsetof(beta_step_embed, word_format) == 76, "offset of beta_step_embed.word_format");
+_Static_assert(offsetof(beta_step_embed, starts_off) == 12, "offset of beta_step_embed.starts_off");
+_Static_assert(offsetof(beta_step_embed, sequences) == 16, "offset of beta_step_embed.sequences");
+_Static_assert(offsetof(beta_step_embed, ids_off) == 20, "offset of beta_step_embed.ids_off");
+_Static_assert(offsetof(beta_step_embed, positions_off) == 24, "offset of beta_step_embed.positions_off");
+_Static_assert(offsetof(beta_step_embed, types_off) == 28, "offset of beta_step_embed.types_off");
+_Static_assert(offsetof(beta_step_embed, position_off) == 32, "offset of beta_step_embed.position_off");
+_Static_assert(offsetof(beta_step_embed, type_off) == 36, "offset of beta_step_embed.type_off");
+_Static_assert(offsetof(beta_step_embed, words) == 40, "offset of beta_step_embed.words");
+_Static_assert(offsetof(beta_step_embed, positions) == 44, "offset of beta_step_embed.positions");
+_Static_assert(offsetof(beta_step_embed, types) == 48, "offset of beta_step_embed.types");
+_Static_assert(offsetof(beta_step_embed, gamma_off) == 52, "offset of beta_step_embed.gamma_off");
+_Static_assert(offsetof(beta_step_embed, epsilon) == 56, "offset of beta_step_embed.epsilon");
+_Static_assert(offsetof(beta_step_embed, beta_off) == 64, "offset of beta_step_embed.beta_off");
+_Static_assert(offsetof(beta_step_embed, out_off) == 68, "offset of beta_step_embed.out_off");
 
-#define BETA_STEP_AFFINE 3u /* Integer result to real value, y = activation(scale*D + bias + t*offset_scale*sums), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
+#define BETA_STEP_AFFINE 5u /* Integer result to real value, y = activation(terms + bias), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
 typedef struct beta_step_affine {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t activation; /* step_activation */
-  uint8_t by_row; /* 1: scale and bias are indexed by row (a transposed product) */
   uint32_t rows; /* rows of D */
   uint32_t width; /* columns of D in all blocks together */
-  uint32_t acc_off; /* int32 accumulators */
-  uint32_t acc_stride; /* bytes from one row to the next inside a block */
-  uint32_t block; /* columns of one block (one attention head), width if there is one block */
-  uint32_t block_stride; /* bytes from one block to the next */
-  uint32_t scale_off; /* f64[width or rows] scales, or 0 for the scalar */
-  double scale; /* scale when scale_off is 0 */
-  uint32_t bias_off; /* f32[width or rows], or 0 */
-  uint32_t starts_off; /* u32[sequences+1] first row of each sequence */
+  uint32_t starts_off; /* u32[sequences+1] first row of each sequence, or 0 for one */
   uint32_t sequences; /* sequences in the rows; 1 where starts_off is 0 */
-  uint32_t t_off; /* f64[sequences] run-time offsets, or 0 */
-  uint32_t sums_off; /* sums that t multiplies: f64[width], or i32[sequences][width] where sums_stride > 0 */
-  uint32_t sums_stride; /* bytes from one sequence to the next, 0 for f64[width] */
-  double offset_scale; /* factor of t*sums */
+  uint32_t by_row; /* 1: scale, bias and sums are indexed by row (a transposed product) */
+  uint32_t bias_off; /* f32[width or rows], or 0 */
   uint32_t out_off; /* f32[rows][width], or 0 */
-  uint8_t gap0[52];
+  uint8_t gap0[96];
 } beta_step_affine;
 _Static_assert(sizeof(beta_step_affine) == 128, "layout of beta_step_affine");
 _Static_assert(offsetof(beta_step_affine, op) == 0, "offset of beta_step_affine.op");
-_Static_assert(offsetof(beta_step_affine, consumers) == 1, "offset of beta_step_affine.consumers");
-_Static_assert(offsetof(beta_step_affine, activation) == 2, "offset of beta_step_affine.activation");
-_Static_assert(offsetof(beta_step_affine, by_row) == 3, "offset of beta_step_affine.by_row");
+_Static_assert(offsetof(beta_step_affine, terms) == 1, "offset of beta_step_affine.terms");
+_Static_assert(offsetof(beta_step_affine, consumers) == 2, "offset of beta_step_affine.consumers");
+_Static_assert(offsetof(beta_step_affine, activation) == 3, "offset of beta_step_affine.activation");
 _Static_assert(offsetof(beta_step_affine, rows) == 4, "offset of beta_step_affine.rows");
 _Static_assert(offsetof(beta_step_affine, width) == 8, "offset of beta_step_affine.width");
-_Static_assert(offsetof(beta_step_affine, acc_off) == 12, "offset of beta_step_affine.acc_off");
-_Static_assert(offsetof(beta_step_affine, acc_stride) == 16, "offset of beta_step_affine.acc_stride");
-_Static_assert(offsetof(beta_step_affine, block) == 20, "offset of beta_step_affine.block");
-_Static_assert(offsetof(beta_step_affine, block_stride) == 24, "offset of beta_step_affine.block_stride");
-_Static_assert(offsetof(beta_step_affine, scale_off) == 28, "offset of beta_step_affine.scale_off");
-_Static_assert(offsetof(beta_step_affine, scale) == 32, "offset of beta_step_affine.scale");
-_Static_assert(offsetof(beta_step_affine, bias_off) == 40, "offset of beta_step_affine.bias_off");
-_Static_assert(offsetof(beta_step_affine, starts_off) == 44, "offset of beta_step_affine.starts_off");
-_Static_assert(offsetof(beta_step_affine, sequences) == 48, "offset of beta_step_affine.sequences");
-_Static_assert(offsetof(beta_step_affine, t_off) == 52, "offset of beta_step_affine.t_off");
-_Static_assert(offsetof(beta_step_affine, sums_off) == 56, "offset of beta_step_affine.sums_off");
-_Static_assert(offsetof(beta_step_affine, sums_stride) == 60, "offset of beta_step_affine.sums_stride");
-_Static_assert(offsetof(beta_step_affine, offset_scale) == 64, "offset of beta_step_affine.offset_scale");
-_Static_assert(offsetof(beta_step_affine, out_off) == 72, "offset of beta_step_affine.out_off");
+_Static_assert(offsetof(beta_step_affine, starts_off) == 12, "offset of beta_step_affine.starts_off");
+_Static_assert(offsetof(beta_step_affine, sequences) == 16, "offset of beta_step_affine.sequences");
+_Static_assert(offsetof(beta_step_affine, by_row) == 20, "offset of beta_step_affine.by_row");
+_Static_assert(offsetof(beta_step_affine, bias_off) == 24, "offset of beta_step_affine.bias_off");
+_Static_assert(offsetof(beta_step_affine, out_off) == 28, "offset of beta_step_affine.out_off");
 
-#define BETA_STEP_NORM 4u /* Linear epilogue, residual addition and LayerNorm: out = LN(scale*D + bias + t*sums + residual). */
+#define BETA_STEP_NORM 6u /* Linear epilogue, residual addition and LayerNorm: out = LN(terms + bias + residual). */
 typedef struct beta_step_norm {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
-  uint8_t gap0[2];
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
   uint32_t rows; /* rows of D */
   uint32_t width; /* columns of D */
-  uint32_t acc_off; /* int32 accumulators */
-  uint32_t acc_stride; /* bytes from one row to the next */
-  uint32_t scale_off; /* f64[width] scales, or 0 for the scalar */
-  double scale; /* scale when scale_off is 0 */
-  uint32_t bias_off; /* f32[width], or 0 */
   uint32_t starts_off; /* u32[sequences+1] first row of each sequence */
   uint32_t sequences; /* sequences in the rows */
-  uint32_t t_off; /* f64[sequences] run-time offsets, or 0 */
-  uint32_t sums_off; /* f64[width] scaled column sums of the weights */
+  uint32_t bias_off; /* f32[width], or 0 */
   uint32_t residual_off; /* f32[rows][width] */
   uint32_t gamma_off; /* f32[width] */
   uint32_t beta_off; /* f32[width] */
+  uint8_t gap1[4];
   double epsilon; /* LayerNorm epsilon */
   uint32_t out_off; /* f32[rows][width]; may be the residual itself */
-  uint8_t gap1[52];
+  uint8_t gap2[76];
 } beta_step_norm;
 _Static_assert(sizeof(beta_step_norm) == 128, "layout of beta_step_norm");
 _Static_assert(offsetof(beta_step_norm, op) == 0, "offset of beta_step_norm.op");
-_Static_assert(offsetof(beta_step_norm, consumers) == 1, "offset of beta_step_norm.consumers");
+_Static_assert(offsetof(beta_step_norm, terms) == 1, "offset of beta_step_norm.terms");
+_Static_assert(offsetof(beta_step_norm, consumers) == 2, "offset of beta_step_norm.consumers");
 _Static_assert(offsetof(beta_step_norm, rows) == 4, "offset of beta_step_norm.rows");
 _Static_assert(offsetof(beta_step_norm, width) == 8, "offset of beta_step_norm.width");
-_Static_assert(offsetof(beta_step_norm, acc_off) == 12, "offset of beta_step_norm.acc_off");
-_Static_assert(offsetof(beta_step_norm, acc_stride) == 16, "offset of beta_step_norm.acc_stride");
-_Static_assert(offsetof(beta_step_norm, scale_off) == 20, "offset of beta_step_norm.scale_off");
-_Static_assert(offsetof(beta_step_norm, scale) == 24, "offset of beta_step_norm.scale");
-_Static_assert(offsetof(beta_step_norm, bias_off) == 32, "offset of beta_step_norm.bias_off");
-_Static_assert(offsetof(beta_step_norm, starts_off) == 36, "offset of beta_step_norm.starts_off");
-_Static_assert(offsetof(beta_step_norm, sequences) == 40, "offset of beta_step_norm.sequences");
-_Static_assert(offsetof(beta_step_norm, t_off) == 44, "offset of beta_step_norm.t_off");
-_Static_assert(offsetof(beta_step_norm, sums_off) == 48, "offset of beta_step_norm.sums_off");
-_Static_assert(offsetof(beta_step_norm, residual_off) == 52, "offset of beta_step_norm.residual_off");
-_Static_assert(offsetof(beta_step_norm, gamma_off) == 56, "offset of beta_step_norm.gamma_off");
-_Static_assert(offsetof(beta_step_norm, beta_off) == 60, "offset of beta_step_norm.beta_off");
-_Static_assert(offsetof(beta_step_norm, epsilon) == 64, "offset of beta_step_norm.epsilon");
-_Static_assert(offsetof(beta_step_norm, out_off) == 72, "offset of beta_step_norm.out_off");
+_Static_assert(offsetof(beta_step_norm, starts_off) == 12, "offset of beta_step_norm.starts_off");
+_Static_assert(offsetof(beta_step_norm, sequences) == 16, "offset of beta_step_norm.sequences");
+_Static_assert(offsetof(beta_step_norm, bias_off) == 20, "offset of beta_step_norm.bias_off");
+_Static_assert(offsetof(beta_step_norm, residual_off) == 24, "offset of beta_step_norm.residual_off");
+_Static_assert(offsetof(beta_step_norm, gamma_off) == 28, "offset of beta_step_norm.gamma_off");
+_Static_assert(offsetof(beta_step_norm, beta_off) == 32, "offset of beta_step_norm.beta_off");
+_Static_assert(offsetof(beta_step_norm, epsilon) == 40, "offset of beta_step_norm.epsilon");
+_Static_assert(offsetof(beta_step_norm, out_off) == 48, "offset of beta_step_norm.out_off");
 
-#define BETA_STEP_SOFTMAX 5u /* Softmax over integer scores of every head of one sequence; the QUANTISE record that follows packs the probabilities. */
+#define BETA_STEP_SOFTMAX 7u /* Softmax over integer scores of every head of one sequence; one real score unit is scale * step of found_a * step of found_b. Its rows, head after head, go to the one QUANTISE record. */
 typedef struct beta_step_softmax {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
-  uint8_t gap0[2];
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
   uint32_t tokens; /* sequence length: rows and columns of one head */
   uint32_t heads; /* heads */
-  uint32_t acc_off; /* int32 scores, head 0 row 0 */
+  uint32_t acc_off; /* int32 scores, heads*tokens rows */
   uint32_t acc_stride; /* bytes from one row to the next */
-  uint32_t head_stride; /* bytes from one head to the next */
+  uint32_t found_a_off; /* one found entry: Q's, or 0 */
   double scale; /* real score of one integer unit, > 0 */
-  uint32_t table_off; /* f64[table_length] exp(-scale*i), or 0 to call exp */
-  uint32_t table_length; /* entries of the table */
-  uint8_t gap1[88];
+  uint32_t found_b_off; /* one found entry: K's, or 0 */
+  uint32_t table_off; /* f64[table_length] exp(-scale*i) */
+  uint32_t table_length; /* entries of the table; rows that spread further call exp */
+  uint8_t gap1[84];
 } beta_step_softmax;
 _Static_assert(sizeof(beta_step_softmax) == 128, "layout of beta_step_softmax");
 _Static_assert(offsetof(beta_step_softmax, op) == 0, "offset of beta_step_softmax.op");
-_Static_assert(offsetof(beta_step_softmax, consumers) == 1, "offset of beta_step_softmax.consumers");
+_Static_assert(offsetof(beta_step_softmax, terms) == 1, "offset of beta_step_softmax.terms");
+_Static_assert(offsetof(beta_step_softmax, consumers) == 2, "offset of beta_step_softmax.consumers");
 _Static_assert(offsetof(beta_step_softmax, tokens) == 4, "offset of beta_step_softmax.tokens");
 _Static_assert(offsetof(beta_step_softmax, heads) == 8, "offset of beta_step_softmax.heads");
 _Static_assert(offsetof(beta_step_softmax, acc_off) == 12, "offset of beta_step_softmax.acc_off");
 _Static_assert(offsetof(beta_step_softmax, acc_stride) == 16, "offset of beta_step_softmax.acc_stride");
-_Static_assert(offsetof(beta_step_softmax, head_stride) == 20, "offset of beta_step_softmax.head_stride");
+_Static_assert(offsetof(beta_step_softmax, found_a_off) == 20, "offset of beta_step_softmax.found_a_off");
 _Static_assert(offsetof(beta_step_softmax, scale) == 24, "offset of beta_step_softmax.scale");
-_Static_assert(offsetof(beta_step_softmax, table_off) == 32, "offset of beta_step_softmax.table_off");
-_Static_assert(offsetof(beta_step_softmax, table_length) == 36, "offset of beta_step_softmax.table_length");
+_Static_assert(offsetof(beta_step_softmax, found_b_off) == 32, "offset of beta_step_softmax.found_b_off");
+_Static_assert(offsetof(beta_step_softmax, table_off) == 36, "offset of beta_step_softmax.table_off");
+_Static_assert(offsetof(beta_step_softmax, table_length) == 40, "offset of beta_step_softmax.table_length");
 
-#define BETA_STEP_DENSE 6u /* Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
+#define BETA_STEP_DENSE 8u /* Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
 typedef struct beta_step_dense {
   uint8_t op; /* which step */
-  uint8_t consumers; /* QUANTISE records that follow */
-  uint8_t gap0[2];
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
   uint32_t rows; /* rows of x */
   uint32_t width; /* columns of x */
   uint32_t out_width; /* rows of W, columns of out */
@@ -238,7 +279,8 @@ typedef struct beta_step_dense {
 } beta_step_dense;
 _Static_assert(sizeof(beta_step_dense) == 128, "layout of beta_step_dense");
 _Static_assert(offsetof(beta_step_dense, op) == 0, "offset of beta_step_dense.op");
-_Static_assert(offsetof(beta_step_dense, consumers) == 1, "offset of beta_step_dense.consumers");
+_Static_assert(offsetof(beta_step_dense, terms) == 1, "offset of beta_step_dense.terms");
+_Static_assert(offsetof(beta_step_dense, consumers) == 2, "offset of beta_step_dense.consumers");
 _Static_assert(offsetof(beta_step_dense, rows) == 4, "offset of beta_step_dense.rows");
 _Static_assert(offsetof(beta_step_dense, width) == 8, "offset of beta_step_dense.width");
 _Static_assert(offsetof(beta_step_dense, out_width) == 12, "offset of beta_step_dense.out_width");
@@ -246,5 +288,32 @@ _Static_assert(offsetof(beta_step_dense, x_off) == 16, "offset of beta_step_dens
 _Static_assert(offsetof(beta_step_dense, weight_off) == 20, "offset of beta_step_dense.weight_off");
 _Static_assert(offsetof(beta_step_dense, bias_off) == 24, "offset of beta_step_dense.bias_off");
 _Static_assert(offsetof(beta_step_dense, out_off) == 28, "offset of beta_step_dense.out_off");
+
+#define BETA_STEP_PICK 9u /* Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
+typedef struct beta_step_pick {
+  uint8_t op; /* which step */
+  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
+  uint32_t rows; /* rows chosen */
+  uint32_t width; /* columns of x */
+  uint32_t starts_off; /* u32[sequences+1] first row of each sequence, of the rows chosen */
+  uint32_t sequences; /* sequences in the rows */
+  uint32_t index_off; /* u32[rows] which row of x */
+  uint32_t x_off; /* f32[x_rows][width] */
+  uint32_t x_rows; /* rows of x */
+  uint8_t gap1[96];
+} beta_step_pick;
+_Static_assert(sizeof(beta_step_pick) == 128, "layout of beta_step_pick");
+_Static_assert(offsetof(beta_step_pick, op) == 0, "offset of beta_step_pick.op");
+_Static_assert(offsetof(beta_step_pick, terms) == 1, "offset of beta_step_pick.terms");
+_Static_assert(offsetof(beta_step_pick, consumers) == 2, "offset of beta_step_pick.consumers");
+_Static_assert(offsetof(beta_step_pick, rows) == 4, "offset of beta_step_pick.rows");
+_Static_assert(offsetof(beta_step_pick, width) == 8, "offset of beta_step_pick.width");
+_Static_assert(offsetof(beta_step_pick, starts_off) == 12, "offset of beta_step_pick.starts_off");
+_Static_assert(offsetof(beta_step_pick, sequences) == 16, "offset of beta_step_pick.sequences");
+_Static_assert(offsetof(beta_step_pick, index_off) == 20, "offset of beta_step_pick.index_off");
+_Static_assert(offsetof(beta_step_pick, x_off) == 24, "offset of beta_step_pick.x_off");
+_Static_assert(offsetof(beta_step_pick, x_rows) == 28, "offset of beta_step_pick.x_rows");
 
 #endif

@@ -1,4 +1,9 @@
-/* Private to vector/: what every step shares. A step is checked whole before it runs (run.c), then runs unchecked. */
+/*
+ * Private to vector/: what every step shares. A record is checked whole before it runs (check.c), then runs unchecked.
+ *
+ * A producer is a pure function from (sequence, row) to a row of real values in double. rows.c drives it: where a
+ * quantiser needs the range of a whole sequence, it computes every row twice, which costs time and no accuracy.
+ */
 #ifndef BETA_VECTOR_H
 #define BETA_VECTOR_H
 
@@ -12,42 +17,85 @@ typedef struct beta_vector {
   uint64_t bytes; /* its size */
 } beta_vector;
 
-/* Address of a window offset. The offset has been checked. */
+typedef union beta_record {
+  beta_step header;
+  beta_step_quantise quantise;
+  beta_step_term term;
+  beta_step_table table;
+  beta_step_embed embed;
+  beta_step_affine affine;
+  beta_step_norm norm;
+  beta_step_softmax softmax;
+  beta_step_dense dense;
+  beta_step_pick pick;
+} beta_record;
+
+/* A step with the records that follow it. */
+typedef struct beta_group {
+  beta_record step;
+  beta_record terms[BETA_STEP_TERMS_MAX];
+  beta_step_quantise consumers[BETA_STEP_CONSUMERS_MAX];
+} beta_group;
+
+/* Address of a window offset that has been checked. */
 static inline void *beta_at(const beta_vector *v, uint32_t off) { return v->base + off; }
 
-/* Real value of one accumulator: scale*D + bias, in double, the very expression that the compiler searches. */
-static inline double beta_affine(double scale, int32_t d, double bias) {
-  double product = scale * d;
-  return product + bias;
+/* Step and offset that a quantiser found for one sequence. */
+typedef struct beta_found {
+  double step;
+  double t;
+} beta_found;
+
+static inline beta_found beta_found_at(const beta_vector *v, uint32_t off, uint32_t sequence) {
+  const beta_found none = {.step = 1, .t = 0};
+  return off ? ((const beta_found *)beta_at(v, off))[sequence] : none;
 }
+
+/* --- rows.c --- */
+
+/* Real values of one row; pure. `x` has the producer's width. */
+typedef void beta_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x);
+
+/* What the driver needs to know of a producer. starts_off 0: one sequence of all rows. out_off 0: no float output. */
+typedef struct beta_rows {
+  beta_row *row;
+  uint32_t rows, width, starts_off, sequences, out_off;
+} beta_rows;
+
+void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *producer);
+
+/* --- terms.c: x = sum of the terms + bias, in the order in which the compiler searches its thresholds --- */
+void beta_sum_terms(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, uint32_t width,
+                    uint32_t bias_off, int by_row, double *x);
 
 /* --- quantise.c --- */
 
-/*
- * Quantises `width` values of one row (x is overwritten) and packs them into planes at `row`, from element k0.
- * `t` is the offset of ROUND_FROM_MIN, 0 otherwise.
- */
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width, double t,
-                       uint8_t *row);
+/* Smallest and largest (clipped, shifted) value seen. */
+typedef struct beta_range {
+  double low, high;
+} beta_range;
 
-/* Smallest x[i] + shift[i] of a row, for ROUND_FROM_MIN. */
-double beta_row_minimum(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width);
+void beta_range_add(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width, beta_range *range);
+/* The found entry of a range, for kinds 2 to 4. */
+beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
+static inline int beta_needs_range(const beta_step_quantise *q) { return q->kind >= BETA_STEP_QUANTISER_ROUND_FROM_MIN; }
 
-/* --- one file per producer; `q` has step->consumers records --- */
-void beta_embed(const beta_vector *v, const beta_step_embed *s, const beta_step_quantise *q);
-void beta_affine_rows(const beta_vector *v, const beta_step_affine *s, const beta_step_quantise *q);
-void beta_norm(const beta_vector *v, const beta_step_norm *s, const beta_step_quantise *q);
-void beta_softmax(const beta_vector *v, const beta_step_softmax *s, const beta_step_quantise *q);
-void beta_dense(const beta_vector *v, const beta_step_dense *s);
+/* Quantises one row and packs it into planes at `out`. */
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
+                       beta_found found, uint8_t *out);
 
-/* LayerNorm of one row in place: gamma*(x-mean)/sqrt(var+epsilon) + beta, biased variance (embed.c and norm.c). */
+/* --- the producers --- */
+void beta_embed(const beta_vector *v, const beta_group *g);
+void beta_affine(const beta_vector *v, const beta_group *g);
+void beta_norm(const beta_vector *v, const beta_group *g);
+void beta_softmax(const beta_vector *v, const beta_group *g);
+void beta_dense(const beta_vector *v, const beta_group *g);
+void beta_pick(const beta_vector *v, const beta_group *g);
+
+/* LayerNorm of one row in place: gamma*(x-mean)/sqrt(var+epsilon) + beta, biased variance. */
 void beta_layer_norm(double *x, uint32_t width, const float *gamma, const float *beta, double epsilon);
 
-/* Stores a row as float and hands it to every consumer of a producer without run-time offsets. */
-void beta_emit_row(const beta_vector *v, const beta_step_quantise *q, unsigned consumers, uint32_t row, uint32_t width,
-                   const double *x, uint32_t out_off);
-
-/* --- check.c: 0 where every operand of the record and of its consumers lies in the window --- */
-int beta_step_check(const beta_vector *v, const beta_step *step, const beta_step_quantise *q);
+/* --- check.c: 0 where every operand of the group lies in the window --- */
+int beta_group_check(const beta_vector *v, const beta_group *g);
 
 #endif

@@ -47,7 +47,7 @@ function randomBatch(batch: number, tokens: number, words: number): Sequence[] {
 }
 
 function measure(session: Session, batch: number, tokens: number, seconds: number): Row {
-  const sequences = randomBatch(batch, tokens, session.artifact.plan.embeddings.word.rows);
+  const sequences = randomBatch(batch, tokens, session.artifact.plan.embeddings.words[0]!.planes.rows);
   for (let i = 0; i < WARM_UP_RUNS; i++) session.run(sequences);
   const runs: RunTimes[] = [];
   const end = performance.now() + seconds * 1000;

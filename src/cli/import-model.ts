@@ -59,7 +59,7 @@ export async function importCheckpoint(
         context.warn(message);
       },
     });
-    const tokenizer = readTokenizer(checkpoint.folder, description.embeddings.word.rows);
+    const tokenizer = readTokenizer(checkpoint.folder, description.embeddings.words[0]!.codes.rows);
     const compiled = compileModel(
       description,
       options.maxTokens === undefined ? {} : { maxTokens: checkedMaxTokens(options.maxTokens, description) },

@@ -32,7 +32,7 @@ function report(output: string, { plan, provenance, bytes }: ImportSummary): voi
       'encoder',
       `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`,
     ],
-    ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${plan.embeddings.word.rows}`],
+    ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${plan.embeddings.words[0]!.planes.rows}`],
     ['classes', `${plan.labels.length}`],
     [
       'thresholds',
@@ -101,7 +101,7 @@ Examples:
         heads: plan.heads,
         intermediate: plan.intermediate,
         max_tokens: plan.maxTokens,
-        vocabulary: plan.embeddings.word.rows,
+        vocabulary: plan.embeddings.words[0]!.planes.rows,
         labels: plan.labels.length,
         requirements: plan.requirements,
         provenance,

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { formatName, parseFormat } from '../device/descriptor.js';
 import { Artifact } from '../model/artifact/read.js';
-import type { EpiloguePlan, LayerPlan, LinearPlan } from '../model/plan.js';
+import type { EpiloguePlan, LayerPlan, LinearPlan, QuantiserPlan } from '../model/plan.js';
 import { modelFile } from './model-file.js';
 import { formatBytes, printable, printFacts, printJson, printLine, printTable } from './output.js';
 
@@ -21,47 +21,51 @@ interface ProductRow {
   readonly why: string;
 }
 
-const result = (epilogue: EpiloguePlan) =>
-  epilogue.kind === 'threshold'
-    ? `${name(epilogue.format)} in the engine`
-    : epilogue.quantiser
-      ? `int32, then ${name(epilogue.quantiser.format)} on the CPU`
-      : 'int32';
+/** Codes of quantisers, with what is found at run time. */
+const codes = (quantisers: readonly QuantiserPlan[]) =>
+  quantisers.map(({ format, kind }) => `${name(format)}${FOUND[kind] ?? ''}`).join(' + ');
+
+const FOUND: Readonly<Record<string, string>> = {
+  'round-from-min': ' (minimum)',
+  symmetric: ' (range)',
+  asymmetric: ' (range)',
+};
+
+const result = (epilogue: EpiloguePlan) => {
+  if (epilogue.kind === 'threshold') return `${name(epilogue.format)} in the engine`;
+  return epilogue.quantisers.length > 0 ? `int32, then ${codes(epilogue.quantisers)} on the CPU` : 'int32';
+};
 
 function products(layer: LayerPlan): ProductRow[] {
-  const linear = ({ name: product, input, weight, epilogue }: LinearPlan): ProductRow => ({
+  const linear = ({ name: product, branches, epilogue }: LinearPlan): ProductRow => ({
     product,
-    shape: `${weight.cols} -> ${weight.rows}`,
-    a: name(input.format),
-    b: name(weight.format),
+    shape: `${branches.length > 1 ? `${branches.length} x ` : ''}${branches[0]!.weight.cols} -> ${branches[0]!.weight.rows}`,
+    a: codes(branches.map(({ input }) => input)),
+    b: branches.map(({ weight }) => name(weight.format)).join(' + '),
     result: result(epilogue),
     why: epilogue.why,
   });
   const { query, key, value, attention, output, up, down } = layer;
   const operand = ({ epilogue }: LinearPlan) =>
-    name(epilogue.kind === 'threshold' ? epilogue.format : (epilogue.quantiser?.format ?? 0));
+    epilogue.kind === 'threshold' ? name(epilogue.format) : codes(epilogue.quantisers);
+  const { probabilities, context } = attention;
+  const scores =
+    probabilities.kind === 'boolean'
+      ? { result: `${name(probabilities.format)} in the engine`, why: 'P = 1 where the score is above 0' }
+      : {
+          result: `int32, then softmax and ${codes([probabilities.probability])} on the CPU`,
+          why: probabilities.exponentials
+            ? `table of ${probabilities.exponentials.length} exponentials`
+            : 'exp per element',
+        };
+  const p =
+    probabilities.kind === 'boolean' ? name(probabilities.format) : codes([probabilities.probability]);
   return [
     linear(query),
     linear(key),
     linear(value),
-    {
-      product: 'scores',
-      shape: 'Q K^T',
-      a: operand(query),
-      b: operand(key),
-      result: 'int32, then softmax on the CPU',
-      why: attention.exponentials
-        ? `table of ${attention.exponentials.length} exponentials`
-        : 'exp per element',
-    },
-    {
-      product: 'context',
-      shape: 'P V',
-      a: name(attention.probability.format),
-      b: operand(value),
-      result: result(attention.context),
-      why: attention.context.why,
-    },
+    { product: 'scores', shape: 'Q K^T', a: operand(query), b: operand(key), ...scores },
+    { product: 'context', shape: 'P V', a: p, b: operand(value), result: result(context), why: context.why },
     linear(output),
     linear(up),
     linear(down),

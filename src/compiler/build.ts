@@ -2,31 +2,41 @@
  * Plan and batch geometry to program: the forward pass of a post-LayerNorm encoder. The engine gets work as early as its operands
  * exist; the CPU waits for a count, never for "everything".
  */
-import type { AffinePlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
+import type { AffinePlan, LayerPlan, Plan } from '../model/plan.js';
 import { STEP_ACTIVATION } from '../native/steps.generated.js';
 import { attend, project } from './attention.js';
-import { accumulatorStride, operandStride } from './memory.js';
+import { accRole, branchRole } from './memory.js';
 import type { Program } from './program.js';
-import { INT32, ProgramWriter, type TensorAddress } from './program-writer.js';
+import { type Consumer, ProgramWriter, type TensorAddress } from './program-writer.js';
+
+export type { TensorAddress } from './program-writer.js';
 
 const ACTIVATION = { relu: STEP_ACTIVATION.RELU, gelu: STEP_ACTIVATION.GELU } as const;
 
-function embed(w: ProgramWriter, first: LayerPlan): void {
+/** The projections of a layer read the hidden states. */
+function readers(w: ProgramWriter, next: LayerPlan | undefined): Consumer[] {
+  if (next === undefined) return [];
+  return [
+    ...w.inputsOf(next.query, 'queryIn'),
+    ...w.inputsOf(next.key, 'keyIn'),
+    ...w.inputsOf(next.value, 'valueIn'),
+  ];
+}
+
+function embed(w: ProgramWriter, consumers: readonly Consumer[]): void {
   const { hidden, embeddings } = w.plan;
-  const { word, position, type } = embeddings;
-  w.vector('EMBED', w.inputsOf(first), {
+  const { words, position, type } = embeddings;
+  w.vector('EMBED', () => w.tables(), consumers, {
+    terms: words.length,
     rows: w.geometry.rows,
     width: hidden,
+    ...w.bySequence(),
     ids_off: w.at('ids'),
     positions_off: w.at('positions'),
     types_off: w.at('types'),
-    word_off: w.address(word.tensor),
-    word_stride: word.stride,
-    word_format: word.format,
-    word_scale_off: w.address(embeddings.wordScale),
     position_off: w.address(position.tensor),
     type_off: w.address(type.tensor),
-    words: word.rows,
+    words: words[0]!.planes.rows,
     positions: position.rows,
     types: type.rows,
     ...w.norm(embeddings.norm),
@@ -34,72 +44,42 @@ function embed(w: ProgramWriter, first: LayerPlan): void {
   });
 }
 
-function feedForward(w: ProgramWriter, layer: LayerPlan, next: LayerPlan | undefined): void {
+function feedForward(w: ProgramWriter, layer: LayerPlan, consumers: readonly Consumer[]): void {
   const { up, down } = layer;
-  w.linear(up, 'upIn', up.epilogue.kind === 'threshold' ? 'up' : 'upAcc');
+  w.linear(up, 'upIn', 'up');
   w.submit();
-  w.requantise(
-    up.epilogue,
-    'upAcc',
-    'up',
-    w.geometry.rows,
-    w.plan.intermediate,
-    {
-      activation: ACTIVATION[layer.activation],
-      ...w.bySequence(),
-    },
-    { minima: 'upMinima' },
-  );
+  w.requantiseLinear(up, 'upIn', 'up', ACTIVATION[layer.activation]);
   w.linear(down, 'up', 'projected');
   w.submit();
-  const consumers = next ? w.inputsOf(next) : [{ quantiser: w.plan.pooler.input, role: 'queryIn' as const }];
-  w.residualNorm(
-    down,
-    layer.outputNorm,
-    down.input.kind === 'round-from-min' ? w.at('upMinima') : null,
-    consumers,
-  );
+  w.residualNorm(down, 'up', layer.outputNorm, consumers);
 }
 
-/** Pooler on the first token of every sequence, tanh, classifier. */
-function classify(w: ProgramWriter, pooler: LinearPlan): void {
-  const { hidden, classifier, labels } = w.plan;
-  const { sequences } = w.geometry;
-  const stride = operandStride(hidden, pooler.input.format);
-  sequences.forEach(({ start }, index) => {
-    w.descriptors.push({
-      a: { off: w.at('queryIn') + start * stride, stride, format: pooler.input.format },
-      b: {
-        off: w.address(pooler.weight.tensor),
-        stride: pooler.weight.stride,
-        format: pooler.weight.format,
-      },
-      o: {
-        off: w.at('poolerAcc') + index * accumulatorStride(hidden),
-        stride: accumulatorStride(hidden),
-        format: INT32,
-      },
-      m: 1,
-      n: hidden,
-      k: hidden,
-    });
-  });
-  w.submit();
-  w.wait(['poolerAcc']);
-  const rows = sequences.length;
-  w.vector('AFFINE', [], {
-    rows,
+/** Pooler on the first token of every sequence, tanh, classifier. Each first token is a sequence of its own for the pooler's quantisers. */
+function classify(w: ProgramWriter): void {
+  const { hidden, pooler, classifier, labels } = w.plan;
+  const { sequences, rows } = w.geometry;
+  const oneEach = {
+    rows: sequences.length,
     width: hidden,
-    acc_off: w.at('poolerAcc'),
-    acc_stride: accumulatorStride(hidden),
-    block: hidden,
-    sequences: 1,
+    starts_off: w.at('ordinals'),
+    sequences: sequences.length,
+  };
+  w.vector('PICK', () => undefined, w.inputsOf(pooler, 'poolerIn'), {
+    ...oneEach,
+    index_off: w.at('starts'),
+    x_off: w.at('x'),
+    x_rows: rows,
+  });
+  w.linear(pooler, 'poolerIn', 'pooler', sequences.length);
+  w.submit();
+  w.wait(pooler.branches.map((_, branch) => w.range(branchRole(accRole('pooler'), branch))));
+  w.affine(pooler.epilogue as AffinePlan, w.linearTerms(pooler, 'poolerIn', accRole('pooler')), [], {
+    ...oneEach,
     activation: STEP_ACTIVATION.TANH,
-    ...w.scale(pooler.epilogue as AffinePlan),
     out_off: w.at('pooled'),
   });
-  w.vector('DENSE', [], {
-    rows,
+  w.vector('DENSE', () => undefined, [], {
+    rows: sequences.length,
     width: hidden,
     out_width: labels.length,
     x_off: w.at('pooled'),
@@ -120,13 +100,13 @@ export function buildProgram(
   base: number,
 ): Program {
   const writer = new ProgramWriter(plan, address, lengths, base);
-  const { layers, pooler } = plan;
-  embed(writer, layers[0]!);
+  const { layers } = plan;
+  embed(writer, readers(writer, layers[0]));
   layers.forEach((layer, index) => {
     project(writer, layer);
     attend(writer, layer);
-    feedForward(writer, layer, layers[index + 1]);
+    feedForward(writer, layer, readers(writer, layers[index + 1]));
   });
-  classify(writer, pooler);
+  classify(writer);
   return writer.finish();
 }

@@ -4,51 +4,32 @@
  */
 import { BEAT_BYTES } from '../device/contract.generated.js';
 import { planeRowBytes } from '../device/descriptor.js';
-import type { EpiloguePlan, LayerPlan, Plan, QuantiserPlan } from '../model/plan.js';
-import { resultFormat } from './formats.js';
+import type { EpiloguePlan, LayerPlan, LinearPlan, Plan, QuantiserPlan } from '../model/plan.js';
+import { FOUND_BYTES } from '../native/steps.generated.js';
+import { formatBits, resultFormat, resultQuantiser, storesFound } from './formats.js';
 import type { Geometry } from './geometry.js';
-
-/** Buffers of the arena by role. */
-export const ROLES = [
-  'ids',
-  'positions',
-  'types',
-  'starts',
-  'x',
-  'queryIn',
-  'keyIn',
-  'valueIn',
-  'upIn',
-  'queryAcc',
-  'keyAcc',
-  'valueAcc',
-  'query',
-  'key',
-  'value',
-  'scores',
-  'probabilities',
-  'probabilityMinima',
-  'valueSums',
-  'contextAcc',
-  'context',
-  'projected',
-  'upAcc',
-  'up',
-  'upMinima',
-  'poolerAcc',
-  'pooled',
-  'logits',
-] as const;
-
-export type Role = (typeof ROLES)[number];
-
-/** Window offset and size of every buffer; size 0 where a model has no use for it. */
-export type Buffers = Readonly<Record<Role, { readonly off: number; readonly bytes: number }>>;
 
 /** Every buffer starts on a cache line of its own. */
 const ALIGN = 64;
 
-const bitsOf = (format: number) => 2 ** (format & 7);
+/** A buffer by what it holds; where a layer has branches, one for each: `up.0`, `up.1`. */
+export type Role = string;
+
+/** Role of one branch of an operand or of an accumulator. */
+export function branchRole(role: Role, branch: number): Role {
+  return `${role}.${branch}`;
+}
+
+/** Role of what a quantiser found for the operand in `role`, one entry a sequence. */
+export function foundRole(role: Role): Role {
+  return `${role}.found`;
+}
+
+/** A range of the window, bytes. */
+export interface Buffer {
+  readonly off: number;
+  readonly bytes: number;
+}
 
 /** Bytes from one row of int32 results to the next. */
 export function accumulatorStride(columns: number): number {
@@ -56,49 +37,132 @@ export function accumulatorStride(columns: number): number {
 }
 
 /** Bytes from one row of operand planes to the next. */
-export function operandStride(columns: number, format: number, k0 = 0): number {
-  return planeRowBytes(columns, bitsOf(format), k0);
+export function operandStride(columns: number, format: number): number {
+  return planeRowBytes(columns, formatBits(format));
 }
 
-/** Bytes of each buffer for one layer. */
-function layerBytes(
-  plan: Plan,
-  layer: LayerPlan,
-  { rows, sequences }: Geometry,
-): Partial<Record<Role, number>> {
-  const { hidden, heads, intermediate } = plan;
-  const headSize = hidden / heads;
-  const accumulators = (epilogue: EpiloguePlan, lines: number, columns: number) =>
-    epilogue.kind === 'affine' ? lines * accumulatorStride(columns) : 0;
-  const operand = (quantiser: QuantiserPlan) => rows * operandStride(hidden, quantiser.format);
-  const result = (epilogue: EpiloguePlan, lines: number, columns: number) =>
-    lines * operandStride(columns, resultFormat(epilogue)!);
-  const { probability, context } = layer.attention;
-  const minimum = (quantiser: QuantiserPlan) => (quantiser.kind === 'round-from-min' ? sequences.length : 0);
-  const sum = (size: (sequence: Geometry['sequences'][number]) => number) =>
-    sequences.reduce((total, place) => total + size(place), 0);
-  return {
-    queryIn: operand(layer.query.input),
-    keyIn: operand(layer.key.input),
-    valueIn: operand(layer.value.input),
-    upIn: operand(layer.up.input),
-    queryAcc: accumulators(layer.query.epilogue, rows, hidden),
-    keyAcc: accumulators(layer.key.epilogue, rows, hidden),
-    valueAcc: accumulators(layer.value.epilogue, hidden, rows),
-    query: result(layer.query.epilogue, rows, hidden),
-    key: result(layer.key.epilogue, rows, hidden),
-    value: result(layer.value.epilogue, hidden, rows),
-    scores: sum(({ length }) => heads * length * accumulatorStride(length)),
-    probabilities: sum(({ length, k0 }) => heads * length * operandStride(length, probability.format, k0)),
-    probabilityMinima: minimum(probability) * 8,
-    valueSums: minimum(probability) * accumulatorStride(hidden),
-    contextAcc: context.kind === 'affine' ? heads * rows * accumulatorStride(headSize) : 0,
-    context: result(context, rows, hidden),
-    projected: rows * accumulatorStride(hidden),
-    upAcc: accumulators(layer.up.epilogue, rows, intermediate),
-    up: result(layer.up.epilogue, rows, intermediate),
-    upMinima: minimum(layer.down.input) * 8,
-  };
+/** Collects how large each buffer must be. */
+class Sizes {
+  readonly bytes = new Map<Role, number>();
+  readonly #geometry: Geometry;
+
+  constructor(geometry: Geometry) {
+    this.#geometry = geometry;
+  }
+
+  need(role: Role, bytes: number): void {
+    this.bytes.set(role, Math.max(this.bytes.get(role) ?? 0, bytes));
+  }
+
+  /** Planes of `lines` rows, and the found entries of their quantiser. */
+  operand(role: Role, quantiser: QuantiserPlan | null, format: number, lines: number, columns: number): void {
+    this.need(role, lines * operandStride(columns, format));
+    if (quantiser && storesFound(quantiser))
+      this.need(foundRole(role), this.#geometry.sequences.length * FOUND_BYTES);
+  }
+
+  /** The operands that a layer's branches read. */
+  inputs(role: Role, { branches }: LinearPlan, lines = this.#geometry.rows): void {
+    branches.forEach(({ input, weight }, index) => {
+      this.operand(branchRole(role, index), input, input.format, lines, weight.cols);
+    });
+  }
+
+  /** int32 results of every branch. */
+  accumulators(role: Role, { branches }: LinearPlan, lines: number): void {
+    branches.forEach(({ weight }, index) => {
+      this.need(branchRole(role, index), lines * accumulatorStride(weight.rows));
+    });
+  }
+
+  /** Results of a layer that is quantised: int32 where a vector step does it, and the operands. */
+  result(role: Role, plan: LinearPlan): void {
+    const { rows } = this.#geometry;
+    if (plan.epilogue.kind === 'affine') this.accumulators(accRole(role), plan, rows);
+    this.epilogueOperands(role, plan.epilogue, rows, plan.branches[0]!.weight.rows);
+  }
+
+  /** The operands that an epilogue leaves. */
+  epilogueOperands(role: Role, epilogue: EpiloguePlan, lines: number, columns: number): void {
+    if (epilogue.kind === 'threshold')
+      this.operand(branchRole(role, 0), null, epilogue.format, lines, columns);
+    else
+      epilogue.quantisers.forEach((quantiser, index) => {
+        this.operand(branchRole(role, index), quantiser, quantiser.format, lines, columns);
+      });
+  }
+}
+
+/** Role of the int32 results that become the operand in `role`. */
+export function accRole(role: Role): Role {
+  return `${role}.acc`;
+}
+
+/** V of one sequence, transposed: [attentionSize][length] planes; all sequences one after another. */
+export function valueBytes(plan: Plan, { value }: LayerPlan, length: number): number {
+  return plan.attentionSize * operandStride(length, resultFormat(value.epilogue));
+}
+
+/** Scores of one sequence, all heads. */
+export function scoreBytes({ heads }: Plan, length: number): number {
+  return heads * length * accumulatorStride(length);
+}
+
+/** Format of a layer's probabilities. */
+export function probabilityFormat({ attention: { probabilities } }: LayerPlan): number {
+  return probabilities.kind === 'softmax' ? probabilities.probability.format : probabilities.format;
+}
+
+/** Probabilities of one sequence, all heads. */
+export function probabilityBytes({ heads }: Plan, layer: LayerPlan, length: number): number {
+  return heads * length * operandStride(length, probabilityFormat(layer));
+}
+
+function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences }: Geometry): void {
+  const { query, key, value, attention, output, up, down } = layer;
+  const sum = (size: (length: number) => number) =>
+    sequences.reduce((total, { length }) => total + size(length), 0);
+  sizes.inputs('queryIn', query);
+  sizes.inputs('keyIn', key);
+  sizes.inputs('valueIn', value);
+  sizes.result('query', query);
+  sizes.result('key', key);
+  sizes.need(
+    'value',
+    sum((length) => valueBytes(plan, layer, length)),
+  );
+  const valueQuantiser = resultQuantiser(value.epilogue);
+  if (valueQuantiser && storesFound(valueQuantiser))
+    sizes.need(foundRole('value'), sequences.length * FOUND_BYTES);
+  if (value.epilogue.kind === 'affine') {
+    value.branches.forEach((_, index) => {
+      sizes.need(
+        branchRole(accRole('value'), index),
+        sum((length) => plan.attentionSize * accumulatorStride(length)),
+      );
+    });
+  }
+  sizes.need(
+    'probabilities',
+    sum((length) => probabilityBytes(plan, layer, length)),
+  );
+  if (attention.probabilities.kind === 'softmax') {
+    sizes.need(
+      'scores',
+      sum((length) => scoreBytes(plan, length)),
+    );
+    if (storesFound(attention.probabilities.probability)) {
+      sizes.need(foundRole('probabilities'), sequences.length * FOUND_BYTES);
+      sizes.need('valueSums', sequences.length * accumulatorStride(plan.attentionSize));
+    }
+  }
+  if (attention.context.kind === 'affine')
+    sizes.need(accRole('context'), plan.heads * rows * accumulatorStride(plan.attentionSize / plan.heads));
+  sizes.epilogueOperands('context', attention.context, rows, plan.attentionSize);
+  sizes.accumulators(accRole('projected'), output, rows);
+  sizes.inputs('upIn', up);
+  sizes.result('up', up);
+  sizes.accumulators(accRole('projected'), down, rows);
 }
 
 /** Lays the arena out from window offset `base`. */
@@ -106,31 +170,21 @@ export function planMemory(
   plan: Plan,
   geometry: Geometry,
   base: number,
-): { buffers: Buffers; bytes: number } {
+): { buffers: ReadonlyMap<Role, Buffer>; bytes: number } {
   const { rows, sequences } = geometry;
-  const count = sequences.length;
-  const sizes = new Map<Role, number>([
-    ['ids', rows * 4],
-    ['positions', rows * 4],
-    ['types', rows * 4],
-    ['starts', (count + 1) * 4],
-    ['x', rows * plan.hidden * 4],
-    ['poolerAcc', count * accumulatorStride(plan.hidden)],
-    ['pooled', count * plan.hidden * 4],
-    ['logits', count * plan.labels.length * 4],
-    // The pooler's operand takes the place of the next layer's query.
-    ['queryIn', rows * operandStride(plan.hidden, plan.pooler.input.format)],
-  ]);
-  for (const layer of plan.layers) {
-    for (const [role, bytes] of Object.entries(layerBytes(plan, layer, geometry)) as [Role, number][]) {
-      sizes.set(role, Math.max(sizes.get(role) ?? 0, bytes));
-    }
-  }
+  const sizes = new Sizes(geometry);
+  for (const role of ['ids', 'positions', 'types']) sizes.need(role, rows * 4);
+  for (const role of ['starts', 'ordinals']) sizes.need(role, (sequences.length + 1) * 4);
+  sizes.need('x', rows * plan.hidden * 4);
+  for (const layer of plan.layers) addLayer(sizes, plan, layer, geometry);
+  sizes.inputs('poolerIn', plan.pooler, sequences.length);
+  sizes.accumulators(accRole('pooler'), plan.pooler, sequences.length);
+  sizes.need('pooled', sequences.length * plan.hidden * 4);
+  sizes.need('logits', sequences.length * plan.labels.length * 4);
   let off = base;
-  const buffers = {} as Record<Role, { off: number; bytes: number }>;
-  for (const role of ROLES) {
-    const bytes = sizes.get(role) ?? 0;
-    buffers[role] = { off, bytes };
+  const buffers = new Map<Role, Buffer>();
+  for (const [role, bytes] of sizes.bytes) {
+    buffers.set(role, { off, bytes });
     off += Math.ceil(bytes / ALIGN) * ALIGN;
   }
   return { buffers, bytes: off - base };

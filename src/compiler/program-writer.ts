@@ -1,20 +1,23 @@
 /**
- * What every part of a program is written with: descriptors, step records and operations in order, with the offsets of the memory plan.
+ * What every part of a program is written with: descriptors, step records and operations in order, with the offsets of the
+ * memory plan.
  */
 import { formatByte } from '../device/descriptor.js';
-import type {
-  AffinePlan,
-  EpiloguePlan,
-  LayerPlan,
-  LinearPlan,
-  NormPlan,
-  Plan,
-  QuantiserPlan,
-} from '../model/plan.js';
-import { STEP_QUANTISER } from '../native/steps.generated.js';
+import type { AffinePlan, EpiloguePlan, LinearPlan, NormPlan, Plan, QuantiserPlan } from '../model/plan.js';
+import { FOUND_BYTES, STEP_QUANTISER } from '../native/steps.generated.js';
 import { DescriptorWriter } from './descriptor-writer.js';
+import { storesFound } from './formats.js';
 import { type Geometry, packSequences } from './geometry.js';
-import { accumulatorStride, type Buffers, operandStride, planMemory, type Role } from './memory.js';
+import {
+  accRole,
+  accumulatorStride,
+  type Buffer,
+  branchRole,
+  foundRole,
+  operandStride,
+  planMemory,
+  type Role,
+} from './memory.js';
 import type { Operation, Program, WindowRange } from './program.js';
 import { type StepFields, StepWriter } from './step-writer.js';
 
@@ -24,15 +27,31 @@ const KIND = {
   sign: STEP_QUANTISER.SIGN,
   round: STEP_QUANTISER.ROUND,
   'round-from-min': STEP_QUANTISER.ROUND_FROM_MIN,
+  symmetric: STEP_QUANTISER.SYMMETRIC,
+  asymmetric: STEP_QUANTISER.ASYMMETRIC,
 } as const;
 
 /** Where the tensors of a loaded model lie in the window. */
 export type TensorAddress = (name: string) => number;
 
-/** A quantiser with the buffer its codes go to. */
+/** A quantiser with the planes it writes. */
 export interface Consumer {
   readonly quantiser: QuantiserPlan;
-  readonly role: Role;
+  readonly out: WindowRange;
+  readonly stride: number;
+  /** Found entries of its sequences, 0 where it finds nothing. */
+  readonly found: number;
+}
+
+/** One set of accumulators behind a producer. */
+export interface Term {
+  readonly off: number;
+  readonly stride: number;
+  readonly block?: number;
+  readonly blockStride?: number;
+  readonly foundA?: number;
+  readonly foundB?: number;
+  readonly sums?: { readonly off: number; readonly stride: number; readonly scale: number };
 }
 
 export class ProgramWriter {
@@ -40,9 +59,9 @@ export class ProgramWriter {
   readonly address: TensorAddress;
   readonly geometry: Geometry;
   readonly descriptors = new DescriptorWriter();
-  readonly steps = new StepWriter();
-  readonly operations: Operation[] = [];
-  readonly #buffers: Buffers;
+  readonly #steps = new StepWriter();
+  readonly #operations: Operation[] = [];
+  readonly #buffers: ReadonlyMap<Role, Buffer>;
   readonly #arenaBytes: number;
   #submitted = 0;
 
@@ -58,37 +77,59 @@ export class ProgramWriter {
   finish(): Program {
     return {
       descriptors: this.descriptors.finish(),
-      steps: this.steps.finish(),
-      operations: this.operations,
+      steps: this.#steps.finish(),
+      operations: this.#operations,
       arenaBytes: this.#arenaBytes,
       inputs: {
         ids: this.at('ids'),
         positions: this.at('positions'),
         types: this.at('types'),
         starts: this.at('starts'),
+        ordinals: this.at('ordinals'),
       },
       logits: this.at('logits'),
     };
   }
 
   get headSize(): number {
-    return this.plan.hidden / this.plan.heads;
-  }
-
-  at(role: Role): number {
-    return this.#buffers[role].off;
+    return this.plan.attentionSize / this.plan.heads;
   }
 
   range(role: Role): WindowRange {
-    return this.#buffers[role];
+    const buffer = this.#buffers.get(role);
+    if (buffer === undefined) throw new Error(`the memory plan has no buffer ${role}`);
+    return buffer;
   }
 
-  inputsOf({ query, key, value }: LayerPlan): Consumer[] {
-    return [
-      { quantiser: query.input, role: 'queryIn' },
-      { quantiser: key.input, role: 'keyIn' },
-      { quantiser: value.input, role: 'valueIn' },
-    ];
+  at(role: Role): number {
+    return this.range(role).off;
+  }
+
+  /** Found entries of the operand in `role` from sequence `sequence` on, 0 where its quantiser finds nothing. */
+  found(role: Role, quantiser: QuantiserPlan | null, sequence = 0): number {
+    return quantiser && storesFound(quantiser) ? this.at(foundRole(role)) + sequence * FOUND_BYTES : 0;
+  }
+
+  /** Quantisers of rows of `width` columns into the operands `role`.0, `role`.1, ... */
+  consumers(role: Role, quantisers: readonly QuantiserPlan[], width: number): Consumer[] {
+    return quantisers.map((quantiser, index) => {
+      const branch = branchRole(role, index);
+      return {
+        quantiser,
+        out: this.range(branch),
+        stride: operandStride(width, quantiser.format),
+        found: this.found(branch, quantiser),
+      };
+    });
+  }
+
+  /** Quantisers of a layer's input. */
+  inputsOf({ branches }: LinearPlan, role: Role): Consumer[] {
+    return this.consumers(
+      role,
+      branches.map(({ input }) => input),
+      branches[0]!.weight.cols,
+    );
   }
 
   /** Fields of steps that treat each sequence on its own. */
@@ -100,136 +141,189 @@ export class ProgramWriter {
     return { gamma_off: this.address(gamma), beta_off: this.address(beta), epsilon };
   }
 
-  scale({ scale, bias }: AffinePlan) {
-    return {
-      ...(typeof scale === 'number' ? { scale } : { scale_off: this.address(scale.tensor) }),
-      ...(bias !== null && { bias_off: this.address(bias) }),
-    };
-  }
-
-  /** x.W^T for all rows: planes by a threshold table, or int32. */
-  linear({ weight, input, epilogue }: LinearPlan, from: Role, to: Role): void {
-    const { rows } = this.geometry;
-    const table = epilogue.kind === 'threshold' ? this.address(epilogue.table) : undefined;
-    this.descriptors.push({
-      a: { off: this.at(from), stride: operandStride(weight.cols, input.format), format: input.format },
-      b: { off: this.address(weight.tensor), stride: weight.stride, format: weight.format },
-      o:
+  /** x.W^T of every branch for `rows` rows: planes by a threshold table, or int32 in `to`.acc. */
+  linear({ branches, epilogue }: LinearPlan, from: Role, to: Role, rows = this.geometry.rows): void {
+    branches.forEach(({ input, weight }, index) => {
+      const operands = {
+        a: {
+          off: this.at(branchRole(from, index)),
+          stride: operandStride(weight.cols, input.format),
+          format: input.format,
+        },
+        b: { off: this.address(weight.tensor), stride: weight.stride, format: weight.format },
+        m: rows,
+        n: weight.rows,
+        k: weight.cols,
+      };
+      this.descriptors.push(
         epilogue.kind === 'threshold'
           ? {
-              off: this.at(to),
-              stride: operandStride(weight.rows, epilogue.format),
-              format: epilogue.format,
+              ...operands,
+              o: {
+                off: this.at(branchRole(to, 0)),
+                stride: operandStride(weight.rows, epilogue.format),
+                format: epilogue.format,
+              },
+              table: this.address(epilogue.table),
             }
-          : { off: this.at(to), stride: accumulatorStride(weight.rows), format: INT32 },
-      m: rows,
-      n: weight.rows,
-      k: weight.cols,
-      ...(table !== undefined && { table }),
+          : {
+              ...operands,
+              o: {
+                off: this.at(branchRole(accRole(to), index)),
+                stride: accumulatorStride(weight.rows),
+                format: INT32,
+              },
+            },
+      );
     });
   }
 
-  /** Where an epilogue is affine: waits for its integers and turns them into the next operand's planes. */
+  /** The accumulators of a linear layer whose operands are in `from` and whose int32 results are in `to`. */
+  linearTerms({ branches, epilogue }: LinearPlan, from: Role, to: Role): Term[] {
+    return branches.map(({ input, weight }, index) => {
+      const { sums } = (epilogue as AffinePlan).terms[index]!;
+      return {
+        off: this.at(branchRole(to, index)),
+        stride: accumulatorStride(weight.rows),
+        foundA: this.found(branchRole(from, index), input),
+        ...(sums !== null && { sums: { off: this.address(sums), stride: 0, scale: 1 } }),
+      };
+    });
+  }
+
+  /** Where an epilogue is affine: waits for its integers and turns them into the next operands' planes. */
   requantise(
     epilogue: EpiloguePlan,
-    from: Role,
-    to: Role,
-    rows: number,
-    width: number,
-    fields: StepFields<'AFFINE'>,
-    also: { readonly minima?: Role; readonly reads?: readonly Role[] } = {},
+    terms: () => Term[],
+    consumers: () => Consumer[],
+    fields: StepFields<'AFFINE'> & { readonly width: number },
+    reads: readonly WindowRange[],
   ): void {
-    if (epilogue.kind !== 'affine' || epilogue.quantiser === null) return;
-    this.wait([from, ...(also.reads ?? [])]);
-    this.vector(
-      'AFFINE',
-      [{ quantiser: epilogue.quantiser, role: to }],
-      {
-        rows,
-        width,
-        acc_off: this.at(from),
-        acc_stride: accumulatorStride(width),
-        block: width,
-        sequences: 1,
-        ...this.scale(epilogue),
-        ...fields,
-      },
-      also.minima,
+    if (epilogue.kind !== 'affine') return;
+    this.wait(reads);
+    this.affine(epilogue, terms(), consumers(), fields);
+  }
+
+  /** The layer's int32 results to the operands in `to`, through `activation`. */
+  requantiseLinear(plan: LinearPlan, from: Role, to: Role, activation: number): void {
+    const { epilogue, branches } = plan;
+    if (epilogue.kind !== 'affine') return;
+    const width = branches[0]!.weight.rows;
+    this.requantise(
+      epilogue,
+      () => this.linearTerms(plan, from, accRole(to)),
+      () => this.consumers(to, epilogue.quantisers, width),
+      { rows: this.geometry.rows, width, activation, ...this.bySequence() },
+      branches.map((_, index) => this.range(branchRole(accRole(to), index))),
     );
   }
 
-  /** out = LN(linear + x), in place, with the quantised operands of what follows. */
-  residualNorm(
-    { epilogue }: LinearPlan,
-    norm: NormPlan,
-    t: number | null,
+  /** An AFFINE step with its terms and consumers. */
+  affine(
+    epilogue: AffinePlan,
+    terms: readonly Term[],
     consumers: readonly Consumer[],
+    fields: StepFields<'AFFINE'> & { readonly width: number },
   ): void {
-    const affine = epilogue as AffinePlan;
-    this.wait(['projected']);
-    this.vector('NORM', consumers, {
+    const bias = epilogue.bias === null ? 0 : this.address(epilogue.bias);
+    this.vector('AFFINE', () => this.#terms(epilogue, terms, fields.width), consumers, {
+      bias_off: bias,
+      ...fields,
+      terms: terms.length,
+    });
+  }
+
+  /** out = LN(linear + x), in place, with the quantised operands of what follows. */
+  residualNorm(plan: LinearPlan, from: Role, norm: NormPlan, consumers: readonly Consumer[]): void {
+    const epilogue = plan.epilogue as AffinePlan;
+    const terms = this.linearTerms(plan, from, accRole('projected'));
+    const width = this.plan.hidden;
+    this.wait(plan.branches.map((_, index) => this.range(branchRole(accRole('projected'), index))));
+    this.vector('NORM', () => this.#terms(epilogue, terms, width), consumers, {
+      terms: terms.length,
       rows: this.geometry.rows,
-      width: this.plan.hidden,
-      acc_off: this.at('projected'),
-      acc_stride: accumulatorStride(this.plan.hidden),
-      ...this.scale(affine),
+      width,
       ...this.bySequence(),
-      ...(t !== null && { t_off: t, sums_off: this.address(affine.sums!) }),
+      bias_off: epilogue.bias === null ? 0 : this.address(epilogue.bias),
       residual_off: this.at('x'),
       ...this.norm(norm),
       out_off: this.at('x'),
     });
   }
 
-  quantise(quantiser: QuantiserPlan, fields: StepFields<'QUANTISE'>): void {
-    this.steps.push('QUANTISE', {
-      format: quantiser.format,
-      kind: KIND[quantiser.kind],
-      qmin: quantiser.qmin,
-      qmax: quantiser.qmax,
-      step: quantiser.step,
-      shift_off: quantiser.shift === null ? 0 : this.address(quantiser.shift),
-      ...fields,
-    });
-  }
-
-  /** A producer and its consumers as one operation. */
-  vector<Name extends 'EMBED' | 'AFFINE' | 'NORM' | 'DENSE'>(
+  /** A producer, what stands behind it, and its consumers, as one operation. */
+  vector<Name extends 'EMBED' | 'AFFINE' | 'NORM' | 'SOFTMAX' | 'DENSE' | 'PICK'>(
     name: Name,
+    behind: () => void,
     consumers: readonly Consumer[],
-    fields: StepFields<Name> & { readonly width?: number },
-    minima?: Role,
+    fields: StepFields<Name>,
   ): void {
-    const first = this.steps.count;
-    this.steps.push(name, { ...fields, consumers: consumers.length } as StepFields<Name>);
-    for (const { quantiser, role } of consumers) {
-      this.quantise(quantiser, {
-        out_off: this.at(role),
-        out_stride: operandStride(fields.width!, quantiser.format),
-        ...(minima && { found_off: this.at(minima) }),
+    const first = this.#steps.count;
+    this.#steps.push(name, { ...fields, consumers: consumers.length } as StepFields<Name>);
+    behind();
+    for (const { quantiser, out, stride, found } of consumers) {
+      this.#steps.push('QUANTISE', {
+        format: quantiser.format,
+        kind: KIND[quantiser.kind],
+        qmin: quantiser.qmin,
+        qmax: quantiser.qmax,
+        step: quantiser.step,
+        clip_low: quantiser.clip?.low ?? Number.NEGATIVE_INFINITY,
+        clip_high: quantiser.clip?.high ?? Number.POSITIVE_INFINITY,
+        shift_off: quantiser.shift === null ? 0 : this.address(quantiser.shift),
+        out_off: out.off,
+        out_stride: stride,
+        found_off: found,
       });
     }
-    this.operations.push({
+    this.#operations.push({
       kind: 'vector',
       first,
-      count: this.steps.count - first,
-      writes: consumers.map(({ role }) => this.range(role)),
+      count: this.#steps.count - first,
+      writes: consumers.map(({ out }) => out),
     });
   }
 
+  /** TABLE records behind an EMBED. */
+  tables(): void {
+    for (const { planes, scale } of this.plan.embeddings.words) {
+      this.#steps.push('TABLE', {
+        word_off: this.address(planes.tensor),
+        word_stride: planes.stride,
+        word_format: planes.format,
+        word_scale_off: this.address(scale),
+      });
+    }
+  }
+
+  /** Hands everything written since the last submit to the engine. */
   submit(): void {
     const count = this.descriptors.count - this.#submitted;
     if (count === 0) return;
-    this.operations.push({ kind: 'submit', first: this.#submitted, count });
+    this.#operations.push({ kind: 'submit', first: this.#submitted, count });
     this.#submitted = this.descriptors.count;
   }
 
-  /** Waits for everything submitted so far. */
-  wait(roles: readonly Role[]): void {
-    this.operations.push({
-      kind: 'wait',
-      count: this.#submitted,
-      reads: roles.map((role) => this.range(role)),
+  /** Waits for the first `count` descriptors, by default for everything submitted so far. */
+  wait(reads: readonly WindowRange[], count = this.#submitted): void {
+    this.#operations.push({ kind: 'wait', count, reads });
+  }
+
+  #terms({ terms: plans }: AffinePlan, terms: readonly Term[], width: number): void {
+    terms.forEach((term, index) => {
+      const { scale } = plans[index]!;
+      this.#steps.push('TERM', {
+        acc_off: term.off,
+        acc_stride: term.stride,
+        block: term.block ?? width,
+        block_stride: term.blockStride ?? 0,
+        ...(typeof scale === 'number' ? { scale } : { scale_off: this.address(scale.tensor) }),
+        found_a_off: term.foundA ?? 0,
+        found_b_off: term.foundB ?? 0,
+        sums_off: term.sums?.off ?? 0,
+        sums_stride: term.sums?.stride ?? 0,
+        sums_scale: term.sums?.scale ?? 0,
+      });
     });
   }
 }

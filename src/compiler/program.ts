@@ -2,7 +2,6 @@
  * A program: the whole forward pass of one batch geometry as QMM descriptors, vector steps, and the order in which the
  * session submits, waits and computes. Built from a plan without a device; offsets are window offsets.
  */
-import type { Role } from './memory.js';
 
 /** A range of the window, bytes. */
 export interface WindowRange {
@@ -30,10 +29,8 @@ export interface Program {
   readonly operations: readonly Operation[];
   /** Bytes of the arena, from the base it was built for. */
   readonly arenaBytes: number;
-  /** Window offsets of the inputs that the session writes: u32[rows] each, and u32[sequences+1] starts. */
-  readonly inputs: Readonly<Record<'ids' | 'positions' | 'types' | 'starts', number>>;
+  /** Window offsets of the inputs that the session writes: u32[rows] each; u32[sequences+1] starts, and 0, 1, 2, ... */
+  readonly inputs: Readonly<Record<'ids' | 'positions' | 'types' | 'starts' | 'ordinals', number>>;
   /** Window offset of f32[sequences][labels]. */
   readonly logits: number;
 }
-
-export type { Role };

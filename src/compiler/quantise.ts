@@ -12,10 +12,14 @@ export function roundHalfEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** Code of a real value. `channel` selects the shift; `t` is the run-time offset. */
-export function quantise(quantiser: Quantiser, x: number, channel: number, t = 0): number {
+/** Code of a real value by a quantiser whose step is fixed and whose offset is 0. `channel` selects the shift. */
+export function quantise(
+  quantiser: Quantiser & { readonly kind: 'fixed' },
+  x: number,
+  channel: number,
+): number {
   const value = quantiser.shift ? x + quantiser.shift[channel]! : x;
   if (quantiser.signed && quantiser.bits === 1) return Math.sign(value);
   const { qmin, qmax } = codeRange(quantiser);
-  return roundHalfEven(Math.min(Math.max((value - t) / quantiser.step, qmin), qmax));
+  return roundHalfEven(Math.min(Math.max(value / quantiser.step, qmin), qmax));
 }

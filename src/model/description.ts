@@ -13,29 +13,45 @@ export interface WeightCodes {
   readonly codes: Int8Array;
 }
 
-/**
- * An activation quantiser, x -> codes (docs/quantisation.md):
- * signed 1 bit: sign(x), where sign(0) = 0; else clip(rne((x + shift - t) / step), qmin, qmax).
- */
-export interface Quantiser {
-  readonly signed: boolean;
-  readonly bits: OperandBits;
-  /** Step size alpha, > 0; the real value of a code is step * code + t. */
-  readonly step: number;
-  /** `minimum`: t is the minimum of the whole tensor of one sequence, found at run time; `none`: t = 0. */
-  readonly offset: 'none' | 'minimum';
-  /** Added to the input before quantising, one value per channel; null where there is none. */
-  readonly shift: Float32Array | null;
+/** Bounds that a value is clipped to before a range quantiser takes its range. */
+export interface Clip {
+  readonly low: number;
+  readonly high: number;
 }
 
-/** y = scale * (codes of x) . (weight codes) + bias, scale = input.step * weightScale. */
-export interface Linear {
-  readonly name: string;
+/**
+ * An activation quantiser, x -> codes (docs/quantisation.md), after `shift` is added:
+ *
+ * - `fixed`, signed, 1 bit: sign(x), where sign(0) = 0;
+ * - `fixed`: clip(rne((x - t) / step), qmin, qmax); `offset` minimum: t is the minimum of one sequence's tensor, else 0;
+ * - `range`: the step too is found at run time, from the clipped values c of one sequence's tensor. Signed: step = max|c| / qmax,
+ *   rne(c / step). Unsigned: t = min c, step = (max c - t + 1e-8) / qmax, rne((c - t) / step).
+ *
+ * The real value of a code is step * code + t.
+ */
+export type Quantiser = {
+  readonly signed: boolean;
+  readonly bits: OperandBits;
+  /** Added to the input before quantising, one value per channel; null where there is none. */
+  readonly shift: Float32Array | null;
+} & (
+  | { readonly kind: 'fixed' /** > 0 */; readonly step: number; readonly offset: 'none' | 'minimum' }
+  | { readonly kind: 'range'; readonly clip: Clip | null }
+);
+
+/** One branch of a linear layer: its own quantiser of the common input, its own weights. */
+export interface Branch {
+  readonly input: Quantiser;
   readonly weight: WeightCodes;
   /** Real value of a weight code: one for the matrix, or one per row (output channel). */
   readonly weightScale: Float64Array;
+}
+
+/** y = sum over the branches of (dequantised x) . (weights) + bias. */
+export interface Linear {
+  readonly name: string;
+  readonly branches: readonly Branch[];
   readonly bias: Float32Array;
-  readonly input: Quantiser;
 }
 
 export interface Norm {
@@ -55,8 +71,8 @@ export interface EncoderLayer {
   readonly q: Quantiser;
   readonly k: Quantiser;
   readonly v: Quantiser;
-  /** Quantiser of the attention probabilities; its `minimum` is over all heads of a sequence. */
-  readonly p: Quantiser;
+  /** Quantiser of the attention probabilities, whose range is over all heads of a sequence; null: P = 1 where the score is above 0, without softmax. */
+  readonly p: Quantiser | null;
   /** attention.output.dense */
   readonly output: Linear;
   readonly attentionNorm: Norm;
@@ -75,17 +91,24 @@ export interface RealMatrix {
   readonly values: Float32Array;
 }
 
+/** A word table: codes, and the real value of a code in each of its rows. */
+export interface WordTable {
+  readonly codes: WeightCodes;
+  readonly scale: Float64Array;
+}
+
 /** An encoder with a sequence classification head. */
 export interface ModelDescription {
   /** The family it came from, for people; nothing below the importer depends on it. */
   readonly family: string;
   readonly hidden: number;
   readonly heads: number;
+  /** Columns of all heads together; a pruned encoder has fewer than `hidden`. */
+  readonly attentionSize: number;
   readonly intermediate: number;
   readonly embeddings: {
-    readonly word: WeightCodes;
-    /** Real value of a code in each row of the table. */
-    readonly wordScale: Float64Array;
+    /** The tables whose rows are added; one, or one per branch. */
+    readonly words: readonly WordTable[];
     readonly position: RealMatrix;
     readonly type: RealMatrix;
     readonly norm: Norm;
@@ -97,11 +120,18 @@ export interface ModelDescription {
   readonly labels: readonly string[];
 }
 
-/** Smallest and largest code of a quantiser. */
-export function codeRange({ signed, bits }: Pick<Quantiser, 'signed' | 'bits'>): {
+/** Smallest and largest code of a quantiser. Range quantisers are symmetric: -128 does not occur. */
+export function codeRange({ signed, bits, kind }: Pick<Quantiser, 'signed' | 'bits' | 'kind'>): {
   qmin: number;
   qmax: number;
 } {
   if (!signed) return { qmin: 0, qmax: 2 ** bits - 1 };
-  return bits === 1 ? { qmin: -1, qmax: 1 } : { qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1 };
+  if (bits === 1) return { qmin: -1, qmax: 1 };
+  const qmax = 2 ** (bits - 1) - 1;
+  return { qmin: kind === 'range' ? -qmax : -qmax - 1, qmax };
+}
+
+/** True where something of a quantiser is known only at run time: its step, its offset, or both. */
+export function isFound(quantiser: Quantiser): boolean {
+  return quantiser.kind === 'range' || quantiser.offset === 'minimum';
 }

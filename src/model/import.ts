@@ -1,11 +1,15 @@
 /** Checkpoint folder to canonical model: finds the family and lets its importer work. */
 import type { Checkpoint } from './checkpoint/open.js';
 import type { ModelDescription } from './description.js';
+import { biBert } from './families/bibert.js';
+import { binaryBert } from './families/binarybert.js';
 import { bit } from './families/bit.js';
 import type { Family, ImportContext } from './families/family.js';
+import { ternaryBert } from './families/ternarybert.js';
 import { ImportError } from './import-error.js';
 
-const FAMILIES: readonly Family[] = [bit];
+/** In the order in which their fingerprints are unmistakable. */
+const FAMILIES: readonly Family[] = [bit, binaryBert, biBert, ternaryBert];
 
 /** Fingerprints of families that are known but have no importer, so that the error can name them. */
 const KNOWN: readonly { readonly name: string; readonly matches: (key: string) => boolean }[] = [

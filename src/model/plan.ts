@@ -22,6 +22,8 @@ const tensor = z.string().min(1).max(200);
 const size = z.number().int().min(1).max(MODEL_LIMITS.width);
 const rows = z.number().int().min(1).max(MODEL_LIMITS.rows);
 const finite = z.number();
+/** Branches of a layer: records behind one vector step (native/vector/steps.yaml). */
+const BRANCHES_MAX = 2;
 const format = z.number().int().min(0).max(0x3f);
 
 /** Bit-planes of a weight matrix: rows of `stride` bytes in format `format`. */
@@ -39,9 +41,12 @@ const planes = z.strictObject({
 
 /** An activation quantiser and the operand format its codes are packed in. */
 const quantiser = z.strictObject({
-  kind: z.enum(['sign', 'round', 'round-from-min']),
+  kind: z.enum(['sign', 'round', 'round-from-min', 'symmetric', 'asymmetric']),
   format,
+  /** Step size; 1 where it is found at run time. */
   step: finite.positive(),
+  /** Bounds of the values that a range is taken of; null where there are none. */
+  clip: z.strictObject({ low: finite, high: finite }).nullable(),
   qmin: z.number().int().min(-128).max(0),
   qmax: z.number().int().min(0).max(255),
   /** f32 per channel, added before quantising. */
@@ -51,9 +56,17 @@ const quantiser = z.strictObject({
 /** A scale: one number, or f64 per output channel. */
 const scale = z.union([finite, z.strictObject({ tensor })]);
 
+/** One product of a layer: what stands before the integers of one branch. */
+const term = z.strictObject({
+  /** Real value of one unit of D, times whatever steps are found at run time. */
+  scale,
+  /** f64 per channel, multiplied by the run-time offset t of the input; null where the input has none. */
+  sums: tensor.nullable(),
+});
+
 /**
- * How integer results become the next operand. `threshold`: by the engine's epilogue, exactly. `affine`: the engine returns
- * int32 and a vector step computes scale*D + bias (+ t*sums) and, where `quantiser` is given, its codes.
+ * How integer results become the next operands. `threshold`: by the engine's epilogue, exactly. `affine`: the engine returns int32 and a
+ * vector step computes the terms, bias and activation, and the codes of every quantiser that reads the result (none: real values).
  */
 const threshold = z.strictObject({
   kind: z.literal('threshold'),
@@ -63,27 +76,39 @@ const threshold = z.strictObject({
 });
 const affine = z.strictObject({
   kind: z.literal('affine'),
-  scale,
+  terms: z.array(term).min(1).max(BRANCHES_MAX),
   bias: tensor.nullable(),
-  /** f64 per channel, multiplied by the run-time offset t of the input; null where the input has none. */
-  sums: tensor.nullable(),
-  quantiser: quantiser.nullable(),
+  quantisers: z.array(quantiser).max(BRANCHES_MAX),
   why: z.string().max(300),
 });
 const epilogue = z.discriminatedUnion('kind', [threshold, affine]);
 
-const linear = z.strictObject({ name: z.string().max(200), weight: planes, input: quantiser, epilogue });
+/** Each branch reads the same real values through its own quantiser. */
+const branch = z.strictObject({ input: quantiser, weight: planes });
+const linear = z.strictObject({
+  name: z.string().max(200),
+  branches: z.array(branch).min(1).max(BRANCHES_MAX),
+  epilogue,
+});
 
 const norm = z.strictObject({ gamma: tensor, beta: tensor, epsilon: finite.nonnegative() });
 const real = z.strictObject({ tensor, rows });
 
-const attention = z.strictObject({
-  /** Real score of one integer unit: step_q * step_k / sqrt(head size). */
+/** How scores become probabilities. */
+const softmax = z.strictObject({
+  kind: z.literal('softmax'),
+  /** Real score of one integer unit, times whatever steps are found at run time. */
   scale: finite.positive(),
-  /** f64 exp(-scale*i), i from 0; null where scores have too many distinct values. */
+  /** f64 exp(-scale*i), i from 0; null where scores have too many distinct values, or the scale is found at run time. */
   exponentials: z.strictObject({ tensor, length: z.number().int().min(1).max(65536) }).nullable(),
   probability: quantiser,
-  /** Real value of a code of V: factor of the run-time offset of P. */
+});
+/** P = 1 where the score is above 0: a threshold in the engine, one table entry per key. */
+const boolean = z.strictObject({ kind: z.literal('boolean'), format, table: tensor });
+
+const attention = z.strictObject({
+  probabilities: z.discriminatedUnion('kind', [softmax, boolean]),
+  /** Step of V's codes, 1 where it is found at run time: factor of the run-time offset of P. */
   valueStep: finite.positive(),
   context: epilogue,
 });
@@ -110,9 +135,19 @@ export const planSchema = z.strictObject({
   task: z.literal('sequence-classification'),
   hidden: size,
   heads: size,
+  /** Columns of all heads together: rows of the projections. */
+  attentionSize: size,
   intermediate: size,
   maxTokens: size.min(MODEL_LIMITS.leastTokens),
-  embeddings: z.strictObject({ word: planes, wordScale: tensor, position: real, type: real, norm }),
+  embeddings: z.strictObject({
+    words: z
+      .array(z.strictObject({ planes, scale: tensor }))
+      .min(1)
+      .max(BRANCHES_MAX),
+    position: real,
+    type: real,
+    norm,
+  }),
   layers: z.array(layer).min(1).max(MODEL_LIMITS.layers),
   pooler: linear,
   classifier: z.strictObject({ weight: real, bias: tensor }),
@@ -135,6 +170,9 @@ export type LinearPlan = z.infer<typeof linear>;
 export type QuantiserPlan = z.infer<typeof quantiser>;
 export type EpiloguePlan = z.infer<typeof epilogue>;
 export type AffinePlan = z.infer<typeof affine>;
+export type BranchPlan = z.infer<typeof branch>;
+export type TermPlan = z.infer<typeof term>;
+export type ProbabilitiesPlan = z.infer<typeof attention>['probabilities'];
 export type PlanesPlan = z.infer<typeof planes>;
 export type ScalePlan = z.infer<typeof scale>;
 export type NormPlan = z.infer<typeof norm>;

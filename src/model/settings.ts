@@ -66,4 +66,17 @@ export class Settings {
     }
     return found;
   }
+
+  /** True where the setting is there and not null. */
+  has(name: string): boolean {
+    return this.#config[name] !== undefined && this.#config[name] !== null;
+  }
+
+  /** A positive number; `absent` where it is not there. */
+  positive(name: string, absent: number): number {
+    const found = this.#config[name] ?? absent;
+    if (typeof found !== 'number' || !(found > 0) || !(found < 1))
+      this.#fail(name, 'a number between 0 and 1');
+    return found;
+  }
 }

@@ -2,10 +2,14 @@
 
 /** bytes of one record */
 export const STEP_BYTES = 128;
-/** QUANTISE records that may follow one producer */
-export const STEP_CONSUMERS_MAX = 4;
+/** TERM or TABLE records of one producer: the branches of a layer */
+export const STEP_TERMS_MAX = 2;
+/** QUANTISE records of one producer */
+export const STEP_CONSUMERS_MAX = 8;
 /** largest row width or sequence length of a step */
 export const STEP_WIDTH_MAX = 32768;
+/** bytes of one entry of a found array */
+export const FOUND_BYTES = 16;
 
 /** step_activation */
 export const STEP_ACTIVATION = {
@@ -25,8 +29,12 @@ export const STEP_QUANTISER = {
   SIGN: 0,
   /** clip(rne(x / step), qmin, qmax) */
   ROUND: 1,
-  /** clip(rne((x - t) / step), qmin, qmax), t the minimum over the sequence, stored in found_off */
+  /** clip(rne((x - t) / step), qmin, qmax), t the minimum over the sequence */
   ROUND_FROM_MIN: 2,
+  /** rne(c * qmax / M), c = x clipped, M the largest |c| of the sequence; step = M / qmax */
+  SYMMETRIC: 3,
+  /** rne((c - t) / a * qmax), c = x clipped, t the smallest c, a = largest - t + 1e-8; step = a / qmax */
+  ASYMMETRIC: 4,
 } as const;
 
 /** Field types of a record. */
@@ -34,194 +42,222 @@ export type StepFieldType = 'u8' | 'u32' | 'i32' | 'f64';
 
 /** Every step: op code, and offset and type of each field. */
 export const STEP = {
-  /** Quantise the rows of the step before it and pack them into bit-planes (QUANTIZERS: activation quantiser). */
+  /** Quantise the rows of a producer and pack them into bit-planes. */
   QUANTISE: {
     op: 1,
     fields: {
-      /** QUANTISE records that follow */
-      consumers: { offset: 0x01, type: 'u8' },
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
       /** operand format byte (contract) */
-      format: { offset: 0x02, type: 'u8' },
+      format: { offset: 0x03, type: 'u8' },
       /** step_quantiser */
-      kind: { offset: 0x03, type: 'u8' },
+      kind: { offset: 0x04, type: 'u8' },
       /** smallest code */
-      qmin: { offset: 0x04, type: 'i32' },
+      qmin: { offset: 0x08, type: 'i32' },
       /** largest code */
-      qmax: { offset: 0x08, type: 'i32' },
-      /** f32[width] added before quantising (move), or 0 */
-      shift_off: { offset: 0x0C, type: 'u32' },
-      /** step size alpha, > 0 */
+      qmax: { offset: 0x0C, type: 'i32' },
+      /** step size, > 0; not read where it is found at run time */
       step: { offset: 0x10, type: 'f64' },
+      /** lower bound of c for SYMMETRIC and ASYMMETRIC */
+      clip_low: { offset: 0x18, type: 'f64' },
+      /** upper bound of c */
+      clip_high: { offset: 0x20, type: 'f64' },
+      /** f32[width] added before quantising (move), or 0 */
+      shift_off: { offset: 0x28, type: 'u32' },
       /** planes, row 0 */
-      out_off: { offset: 0x18, type: 'u32' },
+      out_off: { offset: 0x2C, type: 'u32' },
       /** bytes from one row to the next */
-      out_stride: { offset: 0x1C, type: 'u32' },
-      /** SOFTMAX: bytes from one head to the next */
-      out_head_stride: { offset: 0x20, type: 'u32' },
-      /** element inside the first block where a row starts */
-      k0: { offset: 0x24, type: 'u32' },
-      /** f64[sequences]: where ROUND_FROM_MIN stores each minimum */
-      found_off: { offset: 0x28, type: 'u32' },
+      out_stride: { offset: 0x30, type: 'u32' },
+      /** found[sequences] that kinds 2 to 4 write */
+      found_off: { offset: 0x34, type: 'u32' },
     },
   },
-  /** Sum of word, position and token-type embeddings, then LayerNorm. */
-  EMBED: {
+  /** Integers of a producer: adds s*D + t*sums_scale*sums, s = scale * step of found_a * step of found_b, t that of found_a times the step of found_b. */
+  TERM: {
     op: 2,
     fields: {
-      /** QUANTISE records that follow */
-      consumers: { offset: 0x01, type: 'u8' },
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
+      /** int32 accumulators D */
+      acc_off: { offset: 0x04, type: 'u32' },
+      /** bytes from one row to the next inside a block */
+      acc_stride: { offset: 0x08, type: 'u32' },
+      /** columns of one block (one attention head), the width if there is one block */
+      block: { offset: 0x0C, type: 'u32' },
+      /** bytes from one block to the next */
+      block_stride: { offset: 0x10, type: 'u32' },
+      /** f64[width, or rows if by_row] scales, or 0 for the scalar */
+      scale_off: { offset: 0x14, type: 'u32' },
+      /** scale when scale_off is 0 */
+      scale: { offset: 0x18, type: 'f64' },
+      /** found[sequences] of the activation codes, or 0 */
+      found_a_off: { offset: 0x20, type: 'u32' },
+      /** found[sequences] of the other operand, or 0 */
+      found_b_off: { offset: 0x24, type: 'u32' },
+      /** sums that t multiplies: f64[width, or rows if by_row], or i32[sequences][width] where sums_stride > 0; 0 where t is 0 */
+      sums_off: { offset: 0x28, type: 'u32' },
+      /** bytes from one sequence to the next, 0 for f64 sums */
+      sums_stride: { offset: 0x2C, type: 'u32' },
+      /** factor of t*sums */
+      sums_scale: { offset: 0x30, type: 'f64' },
+    },
+  },
+  /** One word table of an embedding. */
+  TABLE: {
+    op: 3,
+    fields: {
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
+      /** word table, bit-planes */
+      word_off: { offset: 0x04, type: 'u32' },
+      /** bytes of one word row */
+      word_stride: { offset: 0x08, type: 'u32' },
+      /** operand format byte: PM1, or S 2 bits where a code is 0 */
+      word_format: { offset: 0x0C, type: 'u32' },
+      /** f64[words] scale of each row */
+      word_scale_off: { offset: 0x10, type: 'u32' },
+    },
+  },
+  /** Sum of word (over the tables), position and token-type embeddings, then LayerNorm. */
+  EMBED: {
+    op: 4,
+    fields: {
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
       /** tokens */
       rows: { offset: 0x04, type: 'u32' },
       /** hidden size */
       width: { offset: 0x08, type: 'u32' },
+      /** u32[sequences+1] first row of each sequence */
+      starts_off: { offset: 0x0C, type: 'u32' },
+      /** sequences in the rows */
+      sequences: { offset: 0x10, type: 'u32' },
       /** u32[rows] word ids */
-      ids_off: { offset: 0x0C, type: 'u32' },
+      ids_off: { offset: 0x14, type: 'u32' },
       /** u32[rows] positions */
-      positions_off: { offset: 0x10, type: 'u32' },
+      positions_off: { offset: 0x18, type: 'u32' },
       /** u32[rows] token types */
-      types_off: { offset: 0x14, type: 'u32' },
-      /** word table, bit-planes */
-      word_off: { offset: 0x18, type: 'u32' },
-      /** bytes of one word row */
-      word_stride: { offset: 0x1C, type: 'u32' },
-      /** f64[words] scale of each row */
-      word_scale_off: { offset: 0x20, type: 'u32' },
+      types_off: { offset: 0x1C, type: 'u32' },
       /** f32[positions][width] */
-      position_off: { offset: 0x24, type: 'u32' },
+      position_off: { offset: 0x20, type: 'u32' },
       /** f32[types][width] */
-      type_off: { offset: 0x28, type: 'u32' },
-      /** rows of the word table */
-      words: { offset: 0x2C, type: 'u32' },
+      type_off: { offset: 0x24, type: 'u32' },
+      /** rows of each word table */
+      words: { offset: 0x28, type: 'u32' },
       /** rows of the position table */
-      positions: { offset: 0x30, type: 'u32' },
+      positions: { offset: 0x2C, type: 'u32' },
       /** rows of the type table */
-      types: { offset: 0x34, type: 'u32' },
+      types: { offset: 0x30, type: 'u32' },
       /** f32[width] */
-      gamma_off: { offset: 0x38, type: 'u32' },
-      /** f32[width] */
-      beta_off: { offset: 0x3C, type: 'u32' },
+      gamma_off: { offset: 0x34, type: 'u32' },
       /** LayerNorm epsilon */
-      epsilon: { offset: 0x40, type: 'f64' },
+      epsilon: { offset: 0x38, type: 'f64' },
+      /** f32[width] */
+      beta_off: { offset: 0x40, type: 'u32' },
       /** f32[rows][width] normalised rows */
-      out_off: { offset: 0x48, type: 'u32' },
-      /** operand format byte of the word table: PM1, or S 2 bits where a code is 0 */
-      word_format: { offset: 0x4C, type: 'u32' },
+      out_off: { offset: 0x44, type: 'u32' },
     },
   },
-  /** Integer result to real value, y = activation(scale*D + bias + t*offset_scale*sums), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
+  /** Integer result to real value, y = activation(terms + bias), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
   AFFINE: {
-    op: 3,
+    op: 5,
     fields: {
-      /** QUANTISE records that follow */
-      consumers: { offset: 0x01, type: 'u8' },
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
       /** step_activation */
-      activation: { offset: 0x02, type: 'u8' },
-      /** 1: scale and bias are indexed by row (a transposed product) */
-      by_row: { offset: 0x03, type: 'u8' },
+      activation: { offset: 0x03, type: 'u8' },
       /** rows of D */
       rows: { offset: 0x04, type: 'u32' },
       /** columns of D in all blocks together */
       width: { offset: 0x08, type: 'u32' },
-      /** int32 accumulators */
-      acc_off: { offset: 0x0C, type: 'u32' },
-      /** bytes from one row to the next inside a block */
-      acc_stride: { offset: 0x10, type: 'u32' },
-      /** columns of one block (one attention head), width if there is one block */
-      block: { offset: 0x14, type: 'u32' },
-      /** bytes from one block to the next */
-      block_stride: { offset: 0x18, type: 'u32' },
-      /** f64[width or rows] scales, or 0 for the scalar */
-      scale_off: { offset: 0x1C, type: 'u32' },
-      /** scale when scale_off is 0 */
-      scale: { offset: 0x20, type: 'f64' },
-      /** f32[width or rows], or 0 */
-      bias_off: { offset: 0x28, type: 'u32' },
-      /** u32[sequences+1] first row of each sequence */
-      starts_off: { offset: 0x2C, type: 'u32' },
+      /** u32[sequences+1] first row of each sequence, or 0 for one */
+      starts_off: { offset: 0x0C, type: 'u32' },
       /** sequences in the rows; 1 where starts_off is 0 */
-      sequences: { offset: 0x30, type: 'u32' },
-      /** f64[sequences] run-time offsets, or 0 */
-      t_off: { offset: 0x34, type: 'u32' },
-      /** sums that t multiplies: f64[width], or i32[sequences][width] where sums_stride > 0 */
-      sums_off: { offset: 0x38, type: 'u32' },
-      /** bytes from one sequence to the next, 0 for f64[width] */
-      sums_stride: { offset: 0x3C, type: 'u32' },
-      /** factor of t*sums */
-      offset_scale: { offset: 0x40, type: 'f64' },
+      sequences: { offset: 0x10, type: 'u32' },
+      /** 1: scale, bias and sums are indexed by row (a transposed product) */
+      by_row: { offset: 0x14, type: 'u32' },
+      /** f32[width or rows], or 0 */
+      bias_off: { offset: 0x18, type: 'u32' },
       /** f32[rows][width], or 0 */
-      out_off: { offset: 0x48, type: 'u32' },
+      out_off: { offset: 0x1C, type: 'u32' },
     },
   },
-  /** Linear epilogue, residual addition and LayerNorm: out = LN(scale*D + bias + t*sums + residual). */
+  /** Linear epilogue, residual addition and LayerNorm: out = LN(terms + bias + residual). */
   NORM: {
-    op: 4,
+    op: 6,
     fields: {
-      /** QUANTISE records that follow */
-      consumers: { offset: 0x01, type: 'u8' },
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
       /** rows of D */
       rows: { offset: 0x04, type: 'u32' },
       /** columns of D */
       width: { offset: 0x08, type: 'u32' },
-      /** int32 accumulators */
-      acc_off: { offset: 0x0C, type: 'u32' },
-      /** bytes from one row to the next */
-      acc_stride: { offset: 0x10, type: 'u32' },
-      /** f64[width] scales, or 0 for the scalar */
-      scale_off: { offset: 0x14, type: 'u32' },
-      /** scale when scale_off is 0 */
-      scale: { offset: 0x18, type: 'f64' },
-      /** f32[width], or 0 */
-      bias_off: { offset: 0x20, type: 'u32' },
       /** u32[sequences+1] first row of each sequence */
-      starts_off: { offset: 0x24, type: 'u32' },
+      starts_off: { offset: 0x0C, type: 'u32' },
       /** sequences in the rows */
-      sequences: { offset: 0x28, type: 'u32' },
-      /** f64[sequences] run-time offsets, or 0 */
-      t_off: { offset: 0x2C, type: 'u32' },
-      /** f64[width] scaled column sums of the weights */
-      sums_off: { offset: 0x30, type: 'u32' },
+      sequences: { offset: 0x10, type: 'u32' },
+      /** f32[width], or 0 */
+      bias_off: { offset: 0x14, type: 'u32' },
       /** f32[rows][width] */
-      residual_off: { offset: 0x34, type: 'u32' },
+      residual_off: { offset: 0x18, type: 'u32' },
       /** f32[width] */
-      gamma_off: { offset: 0x38, type: 'u32' },
+      gamma_off: { offset: 0x1C, type: 'u32' },
       /** f32[width] */
-      beta_off: { offset: 0x3C, type: 'u32' },
+      beta_off: { offset: 0x20, type: 'u32' },
       /** LayerNorm epsilon */
-      epsilon: { offset: 0x40, type: 'f64' },
+      epsilon: { offset: 0x28, type: 'f64' },
       /** f32[rows][width]; may be the residual itself */
-      out_off: { offset: 0x48, type: 'u32' },
+      out_off: { offset: 0x30, type: 'u32' },
     },
   },
-  /** Softmax over integer scores of every head of one sequence; the QUANTISE record that follows packs the probabilities. */
+  /** Softmax over integer scores of every head of one sequence; one real score unit is scale * step of found_a * step of found_b. Its rows, head after head, go to the one QUANTISE record. */
   SOFTMAX: {
-    op: 5,
+    op: 7,
     fields: {
-      /** QUANTISE records that follow */
-      consumers: { offset: 0x01, type: 'u8' },
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
       /** sequence length: rows and columns of one head */
       tokens: { offset: 0x04, type: 'u32' },
       /** heads */
       heads: { offset: 0x08, type: 'u32' },
-      /** int32 scores, head 0 row 0 */
+      /** int32 scores, heads*tokens rows */
       acc_off: { offset: 0x0C, type: 'u32' },
       /** bytes from one row to the next */
       acc_stride: { offset: 0x10, type: 'u32' },
-      /** bytes from one head to the next */
-      head_stride: { offset: 0x14, type: 'u32' },
+      /** one found entry: Q's, or 0 */
+      found_a_off: { offset: 0x14, type: 'u32' },
       /** real score of one integer unit, > 0 */
       scale: { offset: 0x18, type: 'f64' },
-      /** f64[table_length] exp(-scale*i), or 0 to call exp */
-      table_off: { offset: 0x20, type: 'u32' },
-      /** entries of the table */
-      table_length: { offset: 0x24, type: 'u32' },
+      /** one found entry: K's, or 0 */
+      found_b_off: { offset: 0x20, type: 'u32' },
+      /** f64[table_length] exp(-scale*i) */
+      table_off: { offset: 0x24, type: 'u32' },
+      /** entries of the table; rows that spread further call exp */
+      table_length: { offset: 0x28, type: 'u32' },
     },
   },
   /** Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
   DENSE: {
-    op: 6,
+    op: 8,
     fields: {
-      /** QUANTISE records that follow */
-      consumers: { offset: 0x01, type: 'u8' },
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
       /** rows of x */
       rows: { offset: 0x04, type: 'u32' },
       /** columns of x */
@@ -236,6 +272,30 @@ export const STEP = {
       bias_off: { offset: 0x18, type: 'u32' },
       /** f32[rows][out_width] */
       out_off: { offset: 0x1C, type: 'u32' },
+    },
+  },
+  /** Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
+  PICK: {
+    op: 9,
+    fields: {
+      /** TERM or TABLE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
+      /** rows chosen */
+      rows: { offset: 0x04, type: 'u32' },
+      /** columns of x */
+      width: { offset: 0x08, type: 'u32' },
+      /** u32[sequences+1] first row of each sequence, of the rows chosen */
+      starts_off: { offset: 0x0C, type: 'u32' },
+      /** sequences in the rows */
+      sequences: { offset: 0x10, type: 'u32' },
+      /** u32[rows] which row of x */
+      index_off: { offset: 0x14, type: 'u32' },
+      /** f32[x_rows][width] */
+      x_off: { offset: 0x18, type: 'u32' },
+      /** rows of x */
+      x_rows: { offset: 0x1C, type: 'u32' },
     },
   },
 } as const;

@@ -91,7 +91,7 @@ export class HostedModel {
     this.file = artifact.file;
     this.labels = plan.labels;
     this.maxTokens = plan.maxTokens;
-    this.vocabSize = plan.embeddings.word.rows;
+    this.vocabSize = plan.embeddings.words[0]!.planes.rows;
     this.typeVocabSize = plan.embeddings.type.rows;
     this.description = {
       family: plan.family,

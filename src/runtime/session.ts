@@ -77,7 +77,12 @@ export class Session {
     const { name } = this.artifact;
     if (!this.#loaded) throw new Error(`model ${name} is not loaded: its session has been unloaded`);
     const { maxTokens, embeddings } = this.#plan;
-    const limits = { name, maxTokens, vocabSize: embeddings.word.rows, typeVocabSize: embeddings.type.rows };
+    const limits = {
+      name,
+      maxTokens,
+      vocabSize: embeddings.words[0]!.planes.rows,
+      typeVocabSize: embeddings.type.rows,
+    };
     sequences.forEach((sequence, index) => {
       checkSequence(sequence, index, limits);
     });
@@ -185,6 +190,9 @@ export class Session {
     const positions = words(inputs.positions, rows);
     const types = words(inputs.types, rows);
     const starts = words(inputs.starts, sequences.length + 1);
+    words(inputs.ordinals, sequences.length + 1).forEach((_, index, ordinals) => {
+      ordinals[index] = index;
+    });
     let row = 0;
     sequences.forEach((sequence, index) => {
       starts[index] = row;

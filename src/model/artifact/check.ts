@@ -2,8 +2,16 @@
  * Holds a plan against the tensors of its file: every tensor named exists with the size its role gives it, formats and dimensions
  * fit together. After this a program built from the plan stays inside its buffers.
  */
-import { BLOCK_ELEMENTS } from '../../device/contract.generated.js';
-import type { EpiloguePlan, LinearPlan, NormPlan, Plan, PlanesPlan, QuantiserPlan } from '../plan.js';
+import { BLOCK_ELEMENTS, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
+import type {
+  EpiloguePlan,
+  LayerPlan,
+  LinearPlan,
+  NormPlan,
+  Plan,
+  PlanesPlan,
+  QuantiserPlan,
+} from '../plan.js';
 import { paddedBytes } from './format.js';
 
 /** Bits of a format byte, and its encoding: 0 U, 1 S, 2 PM1 (docs/contract-reference.md). */
@@ -12,6 +20,29 @@ const encoding = (format: number) => format >> 4;
 const U1 = 0x00;
 const PM1 = 0x20;
 const TERNARY = 0x11;
+
+/** Kinds of quantisers that store what they found for whoever multiplies their codes. */
+const FOUND = ['round-from-min', 'symmetric', 'asymmetric'];
+/** Of these, the kinds whose code 0 does not mean 0. */
+const OFFSET = ['round-from-min', 'asymmetric'];
+
+/** True where codes of this kind and range fit the format. */
+function codesFit({ kind, format, qmin, qmax, clip }: QuantiserPlan): boolean {
+  const b = bits(format);
+  if ((format & 0x08) !== 0 || (clip !== null && clip.low >= clip.high)) return false;
+  switch (kind) {
+    case 'sign':
+      return format === PM1 || format === TERNARY;
+    case 'symmetric':
+      return encoding(format) === 1 && b > 1 && b <= 8 && qmax >= 1 && qmax < 2 ** (b - 1) && qmin === -qmax;
+    case 'asymmetric':
+    case 'round-from-min':
+      return encoding(format) === 0 && b <= 8 && qmin === 0 && qmax >= 1 && qmax < 2 ** b;
+    case 'round':
+      if (encoding(format) === 1) return b > 1 && b <= 8 && qmin >= -(2 ** (b - 1)) && qmax < 2 ** (b - 1);
+      return encoding(format) === 0 && b <= 8 && qmin >= 0 && qmax < 2 ** b;
+  }
+}
 
 export class PlanChecker {
   readonly #sizes: ReadonlyMap<string, number>;
@@ -23,76 +54,118 @@ export class PlanChecker {
 
   /** Throws Error with the place and the reason. */
   check(plan: Plan): void {
-    const { hidden, heads, intermediate, maxTokens, embeddings, layers, pooler, classifier, labels } = plan;
-    if (hidden % heads !== 0) throw new Error(`hidden ${hidden} is not a multiple of heads ${heads}`);
-    this.#planes(embeddings.word, embeddings.word.rows, hidden, 'embeddings.word');
-    this.#tensor(embeddings.wordScale, embeddings.word.rows * 8, 'embeddings.wordScale');
+    const { hidden, heads, attentionSize, maxTokens, embeddings, layers, pooler, classifier, labels } = plan;
+    if (attentionSize % heads !== 0)
+      throw new Error(`attentionSize ${attentionSize} is not a multiple of heads ${heads}`);
+    const words = embeddings.words[0]!.planes.rows;
+    embeddings.words.forEach(({ planes, scale }, index) => {
+      this.#planes(planes, words, hidden, `embeddings.words.${index}`);
+      this.#tensor(scale, words * 8, `embeddings.words.${index}.scale`);
+    });
     this.#tensor(embeddings.position.tensor, embeddings.position.rows * hidden * 4, 'embeddings.position');
     this.#tensor(embeddings.type.tensor, embeddings.type.rows * hidden * 4, 'embeddings.type');
     this.#norm(embeddings.norm, hidden, 'embeddings.norm');
-    if (maxTokens > embeddings.position.rows)
+    if (maxTokens > embeddings.position.rows) {
       throw new Error(`maxTokens ${maxTokens}: there are only ${embeddings.position.rows} positions`);
-
+    }
     layers.forEach((layer, index) => {
-      const at = (part: string) => `layers.${index}.${part}`;
-      for (const part of ['query', 'key', 'value'] as const) {
-        this.#linear(layer[part], hidden, hidden, at(part));
-        this.#quantised(layer[part].epilogue, at(`${part}.epilogue`));
-        this.#noMinimum(layer[part].epilogue, at(`${part}.epilogue`));
-        this.#static(layer[part].input, at(`${part}.input`));
-      }
-      const { exponentials, probability, context } = layer.attention;
-      if (exponentials)
-        this.#tensor(exponentials.tensor, exponentials.length * 8, at('attention.exponentials'));
-      this.#quantiser(probability, 0, at('attention.probability'));
-      this.#unshifted(layer.value.epilogue, at('value.epilogue'));
-      this.#epilogue(context, hidden, at('attention.context'));
-      this.#quantised(context, at('attention.context'));
-      this.#noMinimum(context, at('attention.context'));
-      if (context.kind === 'threshold' && (hidden / heads) % 8 !== 0)
-        throw new Error(
-          `${at('attention.context')}: heads of ${hidden / heads} columns need an affine epilogue`,
-        );
-      if (probability.kind === 'round-from-min' && (context.kind === 'threshold' || plan.ones === null)) {
-        throw new Error(
-          `${at('attention.context')}: probabilities with a run-time offset need an affine epilogue and a row of ones`,
-        );
-      }
-      this.#linear(layer.output, hidden, hidden, at('output'));
-      this.#real(layer.output, at('output'));
-      this.#sameOperand(context, layer.output, at('output'));
-      this.#norm(layer.attentionNorm, hidden, at('attentionNorm'));
-      this.#linear(layer.up, intermediate, hidden, at('up'));
-      this.#quantised(layer.up.epilogue, at('up.epilogue'));
-      this.#static(layer.up.input, at('up.input'));
-      this.#linear(layer.down, hidden, intermediate, at('down'));
-      this.#real(layer.down, at('down'));
-      this.#sameOperand(layer.up.epilogue, layer.down, at('down'));
-      this.#norm(layer.outputNorm, hidden, at('outputNorm'));
+      this.#layer(plan, layer, `layers.${index}`);
     });
-
     this.#linear(pooler, hidden, hidden, 'pooler');
-    this.#real(pooler, 'pooler');
-    this.#static(pooler.input, 'pooler.input');
-    if (plan.ones !== null)
-      this.#tensor(
-        plan.ones,
-        (Math.ceil((BLOCK_ELEMENTS - 1 + maxTokens) / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8,
-        'ones',
-      );
-    if (classifier.weight.rows !== labels.length)
+    this.#operands(pooler.epilogue, 0, 'pooler');
+    if (plan.ones !== null) {
+      this.#tensor(plan.ones, (Math.ceil(maxTokens / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8, 'ones');
+    }
+    if (classifier.weight.rows !== labels.length) {
       throw new Error(`classifier has ${classifier.weight.rows} rows for ${labels.length} labels`);
+    }
     this.#tensor(classifier.weight.tensor, labels.length * hidden * 4, 'classifier.weight');
     this.#tensor(classifier.bias, labels.length * 4, 'classifier.bias');
   }
 
+  #layer(plan: Plan, layer: LayerPlan, at: string): void {
+    const { hidden, attentionSize, intermediate } = plan;
+    for (const part of ['query', 'key', 'value'] as const) {
+      this.#linear(layer[part], attentionSize, hidden, `${at}.${part}`);
+      this.#operands(layer[part].epilogue, 1, `${at}.${part}`);
+    }
+    this.#signed(layer, at);
+    this.#unshifted(layer.value.epilogue, `${at}.value`);
+    this.#attention(plan, layer, `${at}.attention`);
+    this.#linear(layer.output, hidden, attentionSize, `${at}.output`);
+    this.#operands(layer.output.epilogue, 0, `${at}.output`);
+    this.#sameOperands(layer.attention.context, layer.output, `${at}.output`);
+    this.#norm(layer.attentionNorm, hidden, `${at}.attentionNorm`);
+    this.#linear(layer.up, intermediate, hidden, `${at}.up`);
+    this.#linear(layer.down, hidden, intermediate, `${at}.down`);
+    this.#operands(layer.down.epilogue, 0, `${at}.down`);
+    this.#sameOperands(layer.up.epilogue, layer.down, `${at}.down`);
+    this.#norm(layer.outputNorm, hidden, `${at}.outputNorm`);
+  }
+
+  /** Scores multiply Q and K, and the context V, as if code 0 were 0. */
+  #signed(layer: LayerPlan, at: string): void {
+    for (const part of ['query', 'key', 'value'] as const) {
+      const { epilogue } = layer[part];
+      if (epilogue.kind === 'affine' && epilogue.quantisers.some(({ kind }) => OFFSET.includes(kind))) {
+        throw new Error(`${at}.${part}: codes with an offset are not possible here`);
+      }
+    }
+  }
+
+  /** V comes out transposed: its rows are channels, so a shift per channel would be added per token. */
+  #unshifted(epilogue: EpiloguePlan, at: string): void {
+    if (epilogue.kind === 'affine' && epilogue.quantisers.some(({ shift }) => shift !== null)) {
+      throw new Error(`${at}: no shift is possible in a transposed product`);
+    }
+  }
+
+  #attention(plan: Plan, { attention, query, key, value }: LayerPlan, at: string): void {
+    const { heads, attentionSize, maxTokens } = plan;
+    const { probabilities, context } = attention;
+    const found = (epilogue: EpiloguePlan) =>
+      epilogue.kind === 'affine' && epilogue.quantisers.some(({ kind }) => FOUND.includes(kind));
+    this.#epilogue(context, attentionSize, 1, `${at}.context`);
+    if (
+      context.kind === 'affine' &&
+      (context.quantisers.length === 0 || context.bias !== null || context.terms[0]!.sums !== null)
+    ) {
+      throw new Error(`${at}.context: quantisers are needed, and neither bias nor sums`);
+    }
+    let pFound = false;
+    if (probabilities.kind === 'boolean') {
+      if (probabilities.format !== U1)
+        throw new Error(`${at}.probabilities: boolean ones have one unsigned bit`);
+      this.#tensor(probabilities.table, maxTokens * TABLE_ENTRY_BYTES, `${at}.probabilities`);
+      if (found(query.epilogue) || found(key.epilogue))
+        throw new Error(`${at}.probabilities: a threshold needs fixed steps of Q and K`);
+    } else {
+      const { exponentials, probability } = probabilities;
+      this.#quantiser(probability, 0, `${at}.probability`);
+      if (exponentials) {
+        this.#tensor(exponentials.tensor, exponentials.length * 8, `${at}.exponentials`);
+        if (found(query.epilogue) || found(key.epilogue))
+          throw new Error(`${at}.exponentials: a table needs fixed steps of Q and K`);
+      }
+      pFound = FOUND.includes(probability.kind);
+      if (OFFSET.includes(probability.kind) && plan.ones === null)
+        throw new Error(`${at}.probability: an offset needs a row of ones`);
+    }
+    if (context.kind !== 'threshold') return;
+    if ((attentionSize / heads) % 8 !== 0)
+      throw new Error(`${at}.context: heads of ${attentionSize / heads} columns need an affine epilogue`);
+    if (pFound || found(value.epilogue))
+      throw new Error(`${at}.context: steps that are found at run time need an affine epilogue`);
+  }
+
   #tensor(name: string, bytes: number, at: string): void {
-    const found = this.#sizes.get(name);
-    if (found === undefined) throw new Error(`${at}: there is no tensor ${JSON.stringify(name)}`);
-    if (found !== paddedBytes(bytes))
+    const size = this.#sizes.get(name);
+    if (size === undefined) throw new Error(`${at}: there is no tensor ${JSON.stringify(name)}`);
+    if (size !== paddedBytes(bytes)) {
       throw new Error(
-        `${at}: tensor ${JSON.stringify(name)} has ${found} bytes, ${paddedBytes(bytes)} are needed`,
+        `${at}: tensor ${JSON.stringify(name)} has ${size} bytes, ${paddedBytes(bytes)} are needed`,
       );
+    }
   }
 
   #planes(
@@ -110,44 +183,46 @@ export class PlanChecker {
   }
 
   /** `channels` 0: no shift is possible here. */
-  #quantiser({ kind, format, qmin, qmax, shift }: QuantiserPlan, channels: number, at: string): void {
-    const b = bits(format);
-    const signed = encoding(format) === 1;
-    const fits =
-      kind === 'sign'
-        ? format === PM1 || format === TERNARY
-        : b <= 8 &&
-          (signed
-            ? b > 1 && qmin >= -(2 ** (b - 1)) && qmax < 2 ** (b - 1)
-            : encoding(format) === 0 && qmin >= 0 && qmax < 2 ** b);
-    if (!fits || (format & 0x08) !== 0)
+  #quantiser(quantiser: QuantiserPlan, channels: number, at: string): void {
+    const { kind, format, qmin, qmax, shift } = quantiser;
+    if (!codesFit(quantiser))
       throw new Error(`${at}: codes ${qmin} to ${qmax} of kind ${kind} do not fit format ${format}`);
-    if (shift !== null) {
-      if (channels === 0) throw new Error(`${at}: no shift is possible here`);
-      this.#tensor(shift, channels * 4, at);
-    }
+    if (shift === null) return;
+    if (channels === 0) throw new Error(`${at}: no shift is possible here`);
+    this.#tensor(shift, channels * 4, at);
   }
 
-  #epilogue(epilogue: EpiloguePlan, channels: number, at: string): void {
+  #epilogue(epilogue: EpiloguePlan, channels: number, branches: number, at: string): void {
     if (epilogue.kind === 'threshold') {
-      if (epilogue.format !== U1 && epilogue.format !== PM1)
-        throw new Error(`${at}: a threshold leaves one bit, format ${epilogue.format} does not`);
-      this.#tensor(epilogue.table, channels * 8, at);
+      if (branches > 1) throw new Error(`${at}: a threshold has one branch`);
+      if (bits(epilogue.format) !== 1 || (epilogue.format !== U1 && epilogue.format !== PM1))
+        throw new Error(`${at}: a threshold leaves one bit`);
+      this.#tensor(epilogue.table, channels * TABLE_ENTRY_BYTES, at);
       return;
     }
-    if (typeof epilogue.scale !== 'number') this.#tensor(epilogue.scale.tensor, channels * 8, `${at}.scale`);
+    if (epilogue.terms.length !== branches)
+      throw new Error(`${at}: ${epilogue.terms.length} terms for ${branches} branches`);
+    epilogue.terms.forEach(({ scale, sums }, index) => {
+      if (typeof scale !== 'number') this.#tensor(scale.tensor, channels * 8, `${at}.terms.${index}.scale`);
+      if (sums !== null) this.#tensor(sums, channels * 8, `${at}.terms.${index}.sums`);
+    });
     if (epilogue.bias !== null) this.#tensor(epilogue.bias, channels * 4, `${at}.bias`);
-    if (epilogue.sums !== null) this.#tensor(epilogue.sums, channels * 8, `${at}.sums`);
-    if (epilogue.quantiser !== null) this.#quantiser(epilogue.quantiser, channels, `${at}.quantiser`);
+    epilogue.quantisers.forEach((quantiser, index) => {
+      this.#quantiser(quantiser, channels, `${at}.quantisers.${index}`);
+    });
   }
 
-  #linear({ weight, input, epilogue }: LinearPlan, rows: number, cols: number, at: string): void {
-    this.#planes(weight, rows, cols, at);
-    this.#quantiser(input, cols, `${at}.input`);
-    this.#epilogue(epilogue, rows, `${at}.epilogue`);
-    if (input.kind === 'round-from-min' && (epilogue.kind === 'threshold' || epilogue.sums === null)) {
-      throw new Error(`${at}: an input with a run-time offset needs an affine epilogue with sums`);
-    }
+  #linear({ branches, epilogue }: LinearPlan, rows: number, cols: number, at: string): void {
+    branches.forEach(({ input, weight }, index) => {
+      this.#planes(weight, rows, cols, `${at}.${index}`);
+      this.#quantiser(input, cols, `${at}.${index}.input`);
+      if (epilogue.kind === 'threshold' && FOUND.includes(input.kind))
+        throw new Error(`${at}: an input step found at run time needs an affine epilogue`);
+      if (epilogue.kind === 'affine' && OFFSET.includes(input.kind) && epilogue.terms[index]?.sums === null) {
+        throw new Error(`${at}: an input with a run-time offset needs sums`);
+      }
+    });
+    this.#epilogue(epilogue, rows, branches.length, `${at}.epilogue`);
   }
 
   #norm({ gamma, beta }: NormPlan, width: number, at: string): void {
@@ -155,42 +230,24 @@ export class PlanChecker {
     this.#tensor(beta, width * 4, `${at}.beta`);
   }
 
-  /** Codes must follow. */
-  #quantised(epilogue: EpiloguePlan, at: string): void {
-    if (epilogue.kind === 'affine' && epilogue.quantiser === null)
-      throw new Error(`${at}: a quantiser is needed`);
+  /** An epilogue that must leave `count` operands; 0: real values. */
+  #operands(epilogue: EpiloguePlan, count: 0 | 1, at: string): void {
+    const left = epilogue.kind === 'threshold' ? 1 : epilogue.quantisers.length;
+    if (left !== count) throw new Error(`${at}: it leaves ${left} operands, ${count} are needed`);
   }
 
-  /** Real values must follow. */
-  #real({ epilogue }: LinearPlan, at: string): void {
-    if (epilogue.kind !== 'affine' || epilogue.quantiser !== null)
-      throw new Error(`${at}: real values are needed, without a quantiser`);
-  }
-
-  /** Only the step before the second feed-forward layer, and softmax, pass on the minimum they find. */
-  #noMinimum(epilogue: EpiloguePlan, at: string): void {
-    if (epilogue.kind === 'affine' && epilogue.quantiser?.kind === 'round-from-min')
-      throw new Error(`${at}: a run-time offset is not possible here`);
-  }
-
-  /** V comes out transposed: its rows are channels, so a shift per channel would be added per token. */
-  #unshifted(epilogue: EpiloguePlan, at: string): void {
-    if (epilogue.kind === 'affine' && epilogue.quantiser?.shift)
-      throw new Error(`${at}: no shift is possible in a transposed product`);
-  }
-
-  /** LayerNorm steps see one row at a time, so no minimum of a sequence can be found there. */
-  #static({ kind }: QuantiserPlan, at: string): void {
-    if (kind === 'round-from-min')
-      throw new Error(`${at}: a run-time offset is not possible behind a LayerNorm`);
-  }
-
-  /** What an epilogue leaves must be what the next layer reads. */
-  #sameOperand(epilogue: EpiloguePlan, { input }: LinearPlan, at: string): void {
-    const left = epilogue.kind === 'threshold' ? epilogue.format : epilogue.quantiser?.format;
-    const kind = epilogue.kind === 'threshold' ? undefined : epilogue.quantiser?.kind;
-    if (left !== input.format || (kind === 'round-from-min') !== (input.kind === 'round-from-min')) {
-      throw new Error(`${at}: its input is not what the epilogue before it leaves`);
-    }
+  /** What an epilogue leaves must be what the next layer reads, branch for branch. */
+  #sameOperands(epilogue: EpiloguePlan, { branches }: LinearPlan, at: string): void {
+    const left =
+      epilogue.kind === 'threshold'
+        ? [{ format: epilogue.format, found: false }]
+        : epilogue.quantisers.map(({ format, kind }) => ({ format, found: FOUND.includes(kind) }));
+    const same =
+      left.length === branches.length &&
+      branches.every(
+        ({ input }, index) =>
+          input.format === left[index]!.format && FOUND.includes(input.kind) === left[index]!.found,
+      );
+    if (!same) throw new Error(`${at}: its inputs are not what the epilogue before it leaves`);
   }
 }

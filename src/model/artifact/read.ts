@@ -214,11 +214,11 @@ export class Artifact {
 
   #readTokenizer(metadata: ReadonlyMap<string, string>): TextTokenizer {
     const settings = entry(this.file, metadata, KEY.tokenizer, 'bad-tokenizer', tokenizerSchema);
-    if (settings.vocabulary.length > this.plan.embeddings.word.rows) {
+    if (settings.vocabulary.length > this.plan.embeddings.words[0]!.planes.rows) {
       throw new ArtifactError(
         'bad-tokenizer',
         this.file,
-        `${settings.vocabulary.length} tokens for an embedding table of ${this.plan.embeddings.word.rows} rows`,
+        `${settings.vocabulary.length} tokens for an embedding table of ${this.plan.embeddings.words[0]!.planes.rows} rows`,
       );
     }
     try {
