@@ -3,15 +3,10 @@
  * oracle, which reads the checkpoint on its own. A decision closer to its threshold than single precision can tell is allowed
  * to fall on either side; every other sequence must agree.
  */
-import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { BitOracle } from '../oracle/bit.js';
 import { type RandomBitOptions, randomBitCheckpoint, writeCheckpoint } from '../oracle/random.js';
-import { bytesOf, largestDifference, withFolder, withModel } from './support.js';
-
-/** Below this margin (in quantiser steps) a float32 residual stream may decide differently. */
-const MARGIN = 1e-5;
-const TOLERANCE = 1e-3;
+import { expectAgreement } from './agreement.js';
 
 const BASE: RandomBitOptions = {
   seed: 1,
@@ -56,41 +51,12 @@ const CASES: [string, Partial<RandomBitOptions>][] = [
   ['sequences longer than two blocks', { positions: 300, seed: 99, layers: 1 }],
 ];
 
-/** Lengths that cross byte and block borders when packed. */
-function sequences(seed: number, positions: number, vocab: number): number[][] {
-  let state = seed;
-  const next = (limit: number) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
-  const lengths = [1, 2, 3, 7, 8, 9, 31, Math.min(33, positions), positions];
-  return lengths.map((length) => Array.from({ length }, () => next(vocab)));
-}
-
 test.each(CASES)('%s', async (_, changes) => {
   const options = { ...BASE, ...changes };
   const checkpoint = randomBitCheckpoint(options);
-  await withFolder(async (folder) => {
-    writeCheckpoint(join(folder, 'source'), checkpoint);
-    await withModel(join(folder, 'source'), ({ session }) => {
-      const oracle = new BitOracle(checkpoint.config, checkpoint.tensors);
-      const inputs = sequences(options.seed, options.positions, options.vocab);
-      const packed = session.run(inputs.map((ids) => ({ ids }))).logits;
-      let compared = 0;
-      inputs.forEach((ids, index) => {
-        const expected = oracle.forward(ids);
-        const alone = session.run([{ ids }]).logits[0]!;
-        expect(bytesOf(packed[index]!), `length ${ids.length}: batch composition changed the answer`).toBe(
-          bytesOf(alone),
-        );
-        if (expected.minDecisionMargin < MARGIN) return;
-        compared++;
-        expect(
-          largestDifference(alone, expected.logits),
-          `length ${ids.length}, margin ${expected.minDecisionMargin}`,
-        ).toBeLessThan(TOLERANCE);
-      });
-      expect(compared, 'sequences with a comfortable margin').toBeGreaterThanOrEqual(4);
-    });
-  });
+  await expectAgreement(
+    options,
+    (folder) => writeCheckpoint(folder, checkpoint),
+    new BitOracle(checkpoint.config, checkpoint.tensors),
+  );
 });
