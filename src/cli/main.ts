@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { register as registerBench } from './bench.js';
 import { register as registerDevices } from './devices.js';
 import { EXIT } from './exit.js';
+import { register as registerExplain } from './explain.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
 import { note, printJson } from './output.js';
@@ -36,6 +37,7 @@ for (const register of [
   registerRequest,
   registerImport,
   registerInspect,
+  registerExplain,
   registerBench,
   registerDevices,
 ]) {

@@ -3,7 +3,7 @@ import { BLOCK_ELEMENTS, FLAG, TABLE_ENTRY_BYTES } from '../device/contract.gene
 import { blockOffset, formatByte } from '../device/descriptor.js';
 import type { LayerPlan, LinearPlan } from '../model/plan.js';
 import { STEP_ACTIVATION } from '../native/steps.generated.js';
-import { formatBits, resultFormat, resultQuantiser, storesFound } from './formats.js';
+import { formatBits, resultFormat, resultQuantiser, storesOffset } from './formats.js';
 import type { SequencePlace } from './geometry.js';
 import {
   accRole,
@@ -134,10 +134,7 @@ function requantiseValue(
 export function attend(w: ProgramWriter, layer: LayerPlan): void {
   const { probabilities } = layer.attention;
   const sums =
-    probabilities.kind === 'softmax' &&
-    storesFound(probabilities.probability) &&
-    w.plan.ones !== null &&
-    !isSymmetric(layer);
+    probabilities.kind === 'softmax' && storesOffset(probabilities.probability) && w.plan.ones !== null;
   const sequences = places(w, layer);
   if (sums) for (const place of sequences) sumValues(w, layer, place);
   const counted = sequences.map((place) => {
@@ -155,9 +152,6 @@ export function attend(w: ProgramWriter, layer: LayerPlan): void {
   w.submit();
   w.residualNorm(layer.output, 'context', layer.attentionNorm, w.inputsOf(layer.up, 'upIn'));
 }
-
-const isSymmetric = ({ attention: { probabilities } }: LayerPlan) =>
-  probabilities.kind === 'softmax' && probabilities.probability.kind === 'symmetric';
 
 /** valueSums[sequence][channel] = sum of V's codes over the sequence, as a product with a row of ones. */
 function sumValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {

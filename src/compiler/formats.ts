@@ -63,6 +63,11 @@ export function storesFound({ kind }: QuantiserPlan): boolean {
   return kind === 'round-from-min' || kind === 'symmetric' || kind === 'asymmetric';
 }
 
+/** True where the code 0 of a quantiser does not mean 0: what it found has an offset. */
+export function storesOffset({ kind }: QuantiserPlan): boolean {
+  return kind === 'round-from-min' || kind === 'asymmetric';
+}
+
 /** Format byte of the only operand that an epilogue leaves. */
 export function resultFormat(epilogue: EpiloguePlan): number {
   return epilogue.kind === 'threshold' ? epilogue.format : epilogue.quantisers[0]!.format;

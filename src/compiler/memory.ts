@@ -13,7 +13,7 @@ import {
   type QuantiserPlan,
 } from '../model/plan.js';
 import { FOUND_BYTES } from '../native/steps.generated.js';
-import { formatBits, resultFormat, resultQuantiser, storesFound } from './formats.js';
+import { formatBits, resultFormat, resultQuantiser, storesFound, storesOffset } from './formats.js';
 import type { Geometry } from './geometry.js';
 
 /** Every buffer starts on a cache line of its own. */
@@ -158,10 +158,10 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
       'scores',
       sum((length) => scoreBytes(plan, length)),
     );
-    if (storesFound(attention.probabilities.probability)) {
+    if (storesFound(attention.probabilities.probability))
       sizes.need(foundRole('probabilities'), sequences.length * FOUND_BYTES);
+    if (storesOffset(attention.probabilities.probability))
       sizes.need('valueSums', sequences.length * accumulatorStride(plan.attentionSize));
-    }
   }
   if (attention.context.kind === 'affine')
     sizes.need(accRole('context'), plan.heads * rows * accumulatorStride(plan.attentionSize / plan.heads));

@@ -2,7 +2,7 @@
 import { rowBlocks, type Width } from '../device/descriptor.js';
 import type { ModelDescription } from '../model/description.js';
 import type { EpiloguePlan, HeadPlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
-import { formatBits, resultFormat, storesFound } from './formats.js';
+import { formatBits, resultFormat, storesOffset } from './formats.js';
 
 class Needs {
   readonly a = new Set<number>();
@@ -54,7 +54,7 @@ export function requirements(
       probabilities.kind === 'softmax' ? 32 : 1,
     );
     needs.product(p, v, maxTokens, outputBits(context));
-    if (probabilities.kind === 'softmax' && storesFound(probabilities.probability))
+    if (probabilities.kind === 'softmax' && storesOffset(probabilities.probability))
       needs.product(0, v, maxTokens, 32);
   }
   if (head.task === 'sequence-classification') needs.linear(head.pooler);

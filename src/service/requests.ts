@@ -191,4 +191,4 @@ function checkAnswerSize(
 }
 
 /** Codes of the runtime that mean the device or its worker, not this request. */
-const ENGINE_CODES = /^(device-.*|closed|worker-.*|no-device|incompatible)$/;
+const ENGINE_CODES = /^(device-.*|closed|worker-.*|no-device|incompatible|gone|window-full)$/;
