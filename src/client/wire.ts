@@ -94,15 +94,13 @@ export const ERROR_CODES = {
   bad_json: 'The payload is not JSON in UTF-8.',
   bad_request:
     'The payload is JSON but not a request: unknown key, wrong type, missing or empty input, or something that this model does not do.',
-  payload_too_large: 'The request, or its answer, has more bytes than the node or the broker takes.',
+  payload_too_large: 'The request, or its answer, is larger than the node or the broker takes.',
   unknown_model: 'The model named in the topic is not served there.',
   empty_text: 'A text has no words.',
   text_too_long:
     'A text has more tokens than the model takes and "truncate" was not set, or too many characters at all.',
   bad_ids: 'input_ids or token_type_ids are empty, too many, not integers, or outside their table.',
   too_many_inputs: 'More inputs in one request than the node takes.',
-  answer_too_large:
-    'The answer would have more numbers than the node sends: fewer or shorter inputs, please.',
   busy: 'The queue of the node is full. Try again later, or another node.',
   shutting_down: 'The node is stopping. Try again, or another node.',
   device_error:

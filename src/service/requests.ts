@@ -185,7 +185,7 @@ function checkAnswerSize(
   const numbers = tokens * output.width;
   if (numbers > most)
     throw new RequestFailure(
-      'answer_too_large',
+      'payload_too_large',
       `${task} by ${name} gives ${output.width} numbers for each of ${tokens} tokens, ${numbers} in all; this node sends ${most}; send fewer or shorter inputs`,
     );
 }
