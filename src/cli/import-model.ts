@@ -9,12 +9,15 @@ import type { ImportContext } from '../model/families/family.js';
 import { importModel } from '../model/import.js';
 import { ImportError } from '../model/import-error.js';
 import { MODEL_LIMITS, type Plan } from '../model/plan.js';
+import type { Task } from '../model/task.js';
 import { readTokenizer } from '../model/vocabulary.js';
 import { VERSION } from './version.js';
 
 export interface ImportOptions {
   readonly name?: string;
   readonly maxTokens?: number;
+  /** The head to import; left out, the checkpoint decides. */
+  readonly task?: Task;
 }
 
 export interface ImportSummary {
@@ -54,6 +57,7 @@ export async function importCheckpoint(
     const warnings: string[] = [];
     const description = importModel(checkpoint, {
       ...context,
+      ...(options.task !== undefined && { task: options.task }),
       warn: (message) => {
         warnings.push(message);
         context.warn(message);

@@ -1,6 +1,7 @@
 /** `beta import`: checkpoint to artifact. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { NAME_PATTERN } from '../model/artifact/format.js';
+import { TASKS, type Task } from '../model/task.js';
 import { type ImportSummary, importCheckpoint } from './import-model.js';
 import { wholeNumber } from './numbers.js';
 import { formatBytes, note, printFacts, printJson, printLine } from './output.js';
@@ -9,6 +10,7 @@ interface Options {
   readonly output: string;
   readonly name?: string;
   readonly maxTokens?: number;
+  readonly task?: Task;
   readonly json?: true;
 }
 
@@ -33,7 +35,7 @@ function report(output: string, { plan, provenance, bytes }: ImportSummary): voi
       `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`,
     ],
     ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${plan.embeddings.words[0]!.planes.rows}`],
-    ['classes', `${plan.labels.length}`],
+    ['task', plan.labels.length > 0 ? `${plan.head.task}, ${plan.labels.length} classes` : plan.head.task],
     [
       'thresholds',
       `${thresholds.filter((kind) => kind === 'threshold').length} of ${thresholds.length} requantisations run in the engine`,
@@ -58,13 +60,17 @@ export function register(program: Command): void {
       'longest input, [CLS] and [SEP] included (default: all positions of the model)',
       wholeNumber(3, 32768),
     )
+    .addOption(
+      new Option('--task <task>', 'head to import (default: what the checkpoint has)').choices(TASKS),
+    )
     .option('--json', 'print the summary as JSON')
     .addHelpText(
       'after',
       `
 Examples:
   $ beta import ./bit-w1a1 -o intents.beta
-  $ beta import ./bit-w1a1 -o intents.beta --max-tokens 32    trained with 32 positions`,
+  $ beta import ./bit-w1a1 -o intents.beta --max-tokens 32    trained with 32 positions
+  $ beta import ./bit-w1a1 -o encoder.beta --task hidden-states`,
     )
     .action(async (source: string, options: Options, command: Command) => {
       if (options.name !== undefined && !NAME_PATTERN.test(options.name))
@@ -78,6 +84,7 @@ Examples:
           {
             ...(options.name !== undefined && { name: options.name }),
             ...(options.maxTokens !== undefined && { maxTokens: options.maxTokens }),
+            ...(options.task !== undefined && { task: options.task }),
           },
           {
             warn: (message) => {
@@ -96,6 +103,7 @@ Examples:
         file: options.output,
         bytes,
         family: plan.family,
+        task: plan.head.task,
         layers: plan.layers.length,
         hidden: plan.hidden,
         heads: plan.heads,

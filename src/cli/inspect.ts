@@ -78,7 +78,7 @@ function report(artifact: Artifact): void {
     ['model', `${artifact.name} (${artifact.id})`],
     ['file', `${artifact.file}, ${formatBytes(artifact.fileBytes)}`],
     ['family', printable(plan.family)],
-    ['task', `${plan.task}, ${plan.labels.length} classes`],
+    ['task', plan.labels.length > 0 ? `${plan.head.task}, ${plan.labels.length} classes` : plan.head.task],
     [
       'encoder',
       `${plan.layers.length} layers, hidden ${plan.hidden}, ${plan.heads} heads, intermediate ${plan.intermediate}`,

@@ -1,8 +1,10 @@
 /** `beta request`: asks a node over MQTT. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { BetaClient, RequestOptions } from '../client/client.js';
-import type { Answer } from '../client/wire.js';
+import type { Answer, Result } from '../client/wire.js';
 import { EXIT, type ExitCode } from './exit.js';
+import { append, joinPairs } from './inputs.js';
+import { isTokenResult, tokenResultLines } from './results.js';
 
 interface RequestFlags {
   readonly model: string;
@@ -12,13 +14,16 @@ interface RequestFlags {
   readonly json?: boolean;
   readonly timeout: number;
   readonly truncate?: boolean;
+  readonly pair?: string[];
   readonly ids?: number[][];
 }
 
 /** One thing to ask, and what came back. */
-type Input = { readonly text: string } | { readonly input_ids: readonly number[] };
+type Input =
+  | { readonly text: string; readonly text_pair?: string }
+  | { readonly input_ids: readonly number[] };
 type Outcome =
-  | { readonly answer: Answer }
+  | { readonly answer: Answer<Result> }
   | { readonly error: { readonly code: string; readonly message: string } };
 
 /** Requests under way at once; the node batches them. */
@@ -30,6 +35,7 @@ Each text is a request of its own, so one that fails does not take the others wi
 Examples:
   beta request --model intents "transfer ten dollars to my savings account"
   beta request --model intents --top 3 "what is my balance" "book me a flight to oslo"
+  beta request --model squad "who wrote it" --pair "it was written by ada"
   beta request --model intents --ids 2,57,613,3 --json
   beta request --model intents --broker mqtt://192.168.1.10:1883 --node kitchen "hello"
 
@@ -47,6 +53,7 @@ export function register(program: Command): void {
     .option('--json', 'print one JSON document')
     .option('--timeout <s>', 'seconds to wait for an answer', parseSeconds, 30)
     .option('--truncate', 'cut texts that are too long for the model instead of refusing them')
+    .option('--pair <text>', 'second text of the text in its place; may be repeated', append)
     .option(
       '--ids <list>',
       'token ids with the special tokens, such as 2,57,613,3; may be repeated',
@@ -56,6 +63,8 @@ export function register(program: Command): void {
     .action(async (texts: string[], flags: RequestFlags, command: Command) => {
       if (texts.length === 0 && !flags.ids)
         command.error('error: give a text, or --ids', { exitCode: EXIT.USAGE, code: 'beta.usage' });
+      if (flags.pair && flags.pair.length !== texts.length)
+        command.error('error: give as many --pair as texts', { exitCode: EXIT.USAGE, code: 'beta.usage' });
       process.exitCode = await request(texts, flags);
     });
 }
@@ -63,7 +72,10 @@ export function register(program: Command): void {
 async function request(texts: readonly string[], flags: RequestFlags): Promise<ExitCode> {
   const { BetaClient, ConnectError, DEFAULT_BROKER_URL } = await import('../client/index.js');
   const inputs: Input[] = [
-    ...texts.map((text) => ({ text })),
+    ...joinPairs(texts, flags.pair ?? []).map(({ text, pair }) => ({
+      text,
+      ...(pair !== undefined && { text_pair: pair }),
+    })),
     ...(flags.ids ?? []).map((ids) => ({ input_ids: ids })),
   ];
   const timeoutMs = flags.timeout * 1000;
@@ -111,8 +123,12 @@ async function ask(
 ): Promise<Outcome> {
   const { RequestError } = await import('../client/errors.js');
   try {
-    if ('text' in input) return { answer: await client.request(model, input.text, options) };
-    const { results, ...common } = await client.request(model, { ids: [input.input_ids] }, options);
+    if ('text' in input) {
+      const { text, text_pair } = input;
+      const asked = text_pair === undefined ? text : { text, textPair: text_pair };
+      return { answer: await client.request<Result>(model, asked, options) };
+    }
+    const { results, ...common } = await client.request<Result>(model, { ids: [input.input_ids] }, options);
     const [result] = results;
     if (!result) throw new RequestError('bad_answer', 'the answer has no result', common.node);
     return { answer: { ...common, ...result } };
@@ -132,8 +148,15 @@ function print(inputs: readonly Input[], outcomes: readonly Outcome[]): void {
 }
 
 /** One line for a person, and one more for each of `top`. */
-export function answerLines(answer: Answer, name: string): string {
-  const { label, score, timings, truncated, top = [] } = answer;
+export function answerLines(answer: Answer<Result>, name: string): string {
+  const { timings, truncated } = answer;
+  if (isTokenResult(answer)) {
+    const took = `compute ${timings.compute_ms.toFixed(1)} ms, total ${timings.total_ms.toFixed(1)} ms`;
+    return tokenResultLines(answer, `${took}  ${name}${truncated ? '  (cut)' : ''}`)
+      .map((line) => `${line}\n`)
+      .join('');
+  }
+  const { label, score, top = [] } = answer;
   const cut = truncated ? `  (cut: ${answer.tokens} tokens)` : '';
   const first = `${label}  ${score.toFixed(4)}  compute ${timings.compute_ms.toFixed(1)} ms, total ${timings.total_ms.toFixed(1)} ms  ${name}${cut}`;
   return [first, ...top.map((entry) => `    ${entry.score.toFixed(4)}  ${entry.label}`)]
@@ -142,7 +165,11 @@ export function answerLines(answer: Answer, name: string): string {
 }
 
 function inputName(input: Input): string {
-  return 'text' in input ? JSON.stringify(input.text) : `[${input.input_ids.join(',')}]`;
+  if (!('text' in input)) return `[${input.input_ids.join(',')}]`;
+  const { text, text_pair } = input;
+  return text_pair === undefined
+    ? JSON.stringify(text)
+    : `${JSON.stringify(text)}, ${JSON.stringify(text_pair)}`;
 }
 
 function toJson(inputs: readonly Input[], outcomes: readonly Outcome[]): object {

@@ -6,15 +6,20 @@ import { resolveDeviceUri } from '../device/discovery.js';
 import { Artifact } from '../model/artifact/read.js';
 import { classify } from '../runtime/classify.js';
 import { InputError } from '../runtime/errors.js';
+import { tokenResult } from '../runtime/results.js';
 import { Session } from '../runtime/session.js';
+import { append, type EncodedInput, encodeInput, joinPairs, splitPair, type TextInput } from './inputs.js';
 import { modelFile } from './model-file.js';
 import { wholeNumber } from './numbers.js';
 import { note, printable, printJson, printLine } from './output.js';
+import { tokenResultLines } from './results.js';
 
 interface Options {
   readonly device: string;
   readonly top?: number;
   readonly truncate: boolean;
+  readonly pair?: string[];
+  readonly pairs?: true;
   readonly json?: true;
 }
 
@@ -25,23 +30,46 @@ async function readLines(): Promise<string[]> {
   return lines;
 }
 
-/** Token ids of a text; `place` names it in messages. */
-function encode(
-  artifact: Artifact,
-  text: string,
-  place: string,
-  truncate: boolean,
-): { ids: Uint32Array; truncated: boolean } {
-  if (text.trim() === '') throw new InputError(`${place} is empty; remove it or give it some text`);
-  const { maxTokens } = artifact.plan;
-  const { ids, tokens, truncated } = artifact.tokenizer.encode(text, maxTokens);
-  if (truncated && !truncate)
-    throw new InputError(
-      `${place} has ${tokens} tokens, ${artifact.name} takes ${maxTokens}; shorten it or leave out --no-truncate`,
-    );
-  if (truncated)
-    note(`warning: ${place} has ${tokens} tokens; only the first ${maxTokens - 2} pieces were used`);
-  return { ids, truncated };
+/** What was given: arguments, or the lines of standard input. */
+async function readInputs(given: readonly string[], { pair, pairs }: Options): Promise<TextInput[]> {
+  const fromStdin = given.length === 0;
+  if (fromStdin && process.stdin.isTTY)
+    note('reading texts from standard input, one a line; end with Ctrl-D');
+  const texts = fromStdin ? await readLines() : given;
+  if (pair) return joinPairs(texts, pair);
+  return texts.map((text, index) => (pairs ? splitPair(text, placeOf(index, fromStdin)) : { text }));
+}
+
+const placeOf = (index: number, fromStdin: boolean) => `${fromStdin ? 'line' : 'text'} ${index + 1}`;
+
+/** The result for one input, as --json prints it. */
+function toResult(
+  { plan, tokenizer }: Artifact,
+  { text, pair }: TextInput,
+  input: EncodedInput,
+  values: Float32Array,
+  top: number | undefined,
+) {
+  const { head, labels } = plan;
+  const given = { text, ...(pair !== undefined && { text_pair: pair }) };
+  const truncated = input.truncated && { truncated: true as const };
+  if (head.task !== 'sequence-classification')
+    return { ...given, ...tokenResult(head.task, values, input, labels, tokenizer), ...truncated };
+  return { ...given, ...classify(values, labels, top), ...truncated, logits: Array.from(values) };
+}
+
+function print(result: ReturnType<typeof toResult>): void {
+  const name = printable(
+    result.text_pair === undefined ? result.text : `${result.text} | ${result.text_pair}`,
+  );
+  if ('tokens' in result) {
+    for (const line of tokenResultLines(result, name)) printLine(line);
+    return;
+  }
+  const { label, score, top } = result;
+  printLine(`${printable(label)}  ${(score * 100).toFixed(1)} %  ${name}`);
+  for (const other of top?.slice(1) ?? [])
+    printLine(`  ${printable(other.label)}  ${(other.score * 100).toFixed(1)} %`);
 }
 
 export function register(program: Command): void {
@@ -54,6 +82,8 @@ export function register(program: Command): void {
     .argument('<model>', 'artifact, or the name of a bundled model')
     .argument('[text...]', 'texts; without any, lines are read from standard input')
     .option('--device <uri>', 'where to run: auto, emu:, emu:?window=64M', 'auto')
+    .option('--pair <text>', 'second text of the text in its place; may be repeated', append)
+    .option('--pairs', 'each text or line is a pair: text<TAB>second text')
     .option('--top <n>', 'show the n best classes', wholeNumber(1, 1000))
     .option('--no-truncate', 'refuse texts that are too long')
     .option('--json', 'print results with all logits as JSON')
@@ -62,35 +92,30 @@ export function register(program: Command): void {
       `
 Examples:
   $ beta run intents "transfer ten dollars to my savings account"
-  $ beta run ./model.beta --json < lines.txt`,
+  $ beta run ./model.beta --json < lines.txt
+  $ beta run ./squad.beta "who wrote it" --pair "it was written by ada"`,
     )
-    .action(async (model: string, given: string[], options: Options) => {
+    .action(async (model: string, given: string[], options: Options, command: Command) => {
+      if (options.pair && (options.pairs || options.pair.length !== given.length))
+        command.error('error: give as many --pair as texts, and not with --pairs');
       const artifact = Artifact.open(modelFile(model));
-      const fromStdin = given.length === 0;
-      if (fromStdin && process.stdin.isTTY)
-        note('reading texts from standard input, one a line; end with Ctrl-D');
-      const texts = fromStdin ? await readLines() : given;
+      const { task } = artifact.plan.head;
+      if (options.top !== undefined && task !== 'sequence-classification')
+        throw new InputError(`--top is for models that give one label; ${artifact.name} does ${task}`);
+      const texts = await readInputs(given, options);
       const inputs = texts.map((text, index) =>
-        encode(artifact, text, `${fromStdin ? 'line' : 'text'} ${index + 1}`, options.truncate),
+        encodeInput(artifact, text, placeOf(index, given.length === 0), options.truncate),
       );
 
       const uri = resolveDeviceUri(options.device, note);
       const device = Device.open(uri);
       try {
-        const session = new Session(device, artifact);
-        const { logits, times } = session.run(inputs);
-        const results = logits.map((row, index) => ({
-          text: texts[index]!,
-          ...classify(row, artifact.plan.labels, options.top),
-          ...(inputs[index]!.truncated && { truncated: true }),
-          logits: Array.from(row),
-        }));
+        const { logits, times } = new Session(device, artifact).run(inputs);
+        const results = logits.map((values, index) =>
+          toResult(artifact, texts[index]!, inputs[index]!, values, options.top),
+        );
         if (options.json) return printJson({ results, device: uri, model: artifact.id });
-        for (const { text, label, score, top } of results) {
-          printLine(`${printable(label)}  ${(score * 100).toFixed(1)} %  ${printable(text)}`);
-          for (const other of top?.slice(1) ?? [])
-            printLine(`  ${printable(other.label)}  ${(other.score * 100).toFixed(1)} %`);
-        }
+        for (const result of results) print(result);
         note(
           `${results.length} text${results.length === 1 ? '' : 's'} in ${times.total.toFixed(1)} ms on ${uri}`,
         );

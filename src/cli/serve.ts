@@ -92,7 +92,8 @@ export function readyText(daemon: Served): string {
   const lines = [
     `beta ${version}: node ${node} is online`,
     ...models.map(
-      (model) => `  model   ${model.id}: ${model.labels} labels, up to ${model.max_tokens} tokens`,
+      (model) =>
+        `  model   ${model.id}: ${model.labels > 0 ? `${model.labels} labels` : model.task}, up to ${model.max_tokens} tokens`,
     ),
     `  device  ${device.uri} (${device.kind} ${device.version})`,
     `  broker  ${daemon.brokerUrl} (${daemon.embedded ? 'embedded, ' : ''}${protocolName(daemon)})`,

@@ -11,9 +11,11 @@ import {
   type BatchAnswer,
   BatchAnswerSchema,
   FailureSchema,
+  type LabelResult,
   NAME_PATTERN,
   parseTopic,
   type RequestPayload,
+  type Result,
   topics,
 } from './wire.js';
 
@@ -41,14 +43,23 @@ export interface RequestOptions {
   readonly truncate?: boolean | undefined;
 }
 
-/** Token ids, one list for each sequence, special tokens in place. */
+/** Token ids, one list for each sequence, special tokens in place, and token types where they are not all 0. */
 export interface TokenInput {
   readonly ids: readonly (readonly number[] | Uint32Array)[];
+  readonly types?: readonly (readonly number[] | Uint32Array)[];
 }
+
+/** Two sentences that are one input, such as a question and the text that answers it. */
+export interface TextPair {
+  readonly text: string;
+  readonly textPair: string;
+}
+
+type AnyAnswer = Answer<Result> | BatchAnswer<Result>;
 
 interface Pending {
   readonly batch: boolean;
-  resolve(answer: Answer | BatchAnswer): void;
+  resolve(answer: AnyAnswer): void;
   reject(error: RequestError): void;
 }
 
@@ -120,20 +131,20 @@ export class BetaClient {
   }
 
   /**
-   * Asks for one text (a flat answer), or for several texts or token sequences (an answer with `results` in the same
-   * order). Throws RequestError: an error answer's code, or `timeout`, `unknown_node`, `bad_answer`, `closed`.
+   * Asks for one text or pair of texts (a flat answer), or for several of them or token sequences (an answer with `results` in the
+   * same order). `R` is what the task of the model gives, by default one label for each input. Throws RequestError: an error answer's code, or `timeout`, `unknown_node`, `bad_answer`, `closed`.
    */
-  request(model: string, input: string, options?: RequestOptions): Promise<Answer>;
-  request(
+  request<R extends Result = LabelResult>(
     model: string,
-    input: readonly string[] | TokenInput,
+    input: string | TextPair,
     options?: RequestOptions,
-  ): Promise<BatchAnswer>;
-  async request(
+  ): Promise<Answer<R>>;
+  request<R extends Result = LabelResult>(
     model: string,
-    input: string | readonly string[] | TokenInput,
-    options: RequestOptions = {},
-  ): Promise<Answer | BatchAnswer> {
+    input: readonly string[] | readonly TextPair[] | TokenInput,
+    options?: RequestOptions,
+  ): Promise<BatchAnswer<R>>;
+  async request(model: string, input: Input, options: RequestOptions = {}): Promise<AnyAnswer> {
     checkName('model', model);
     if (options.node !== undefined) checkName('node', options.node);
     const topic =
@@ -142,9 +153,9 @@ export class BetaClient {
     const timeoutMs = options.timeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS;
     const payload: RequestPayload = { ...inputFields(input), ...askFields(options) };
 
-    const answer = new Promise<Answer | BatchAnswer>((resolve, reject) => {
+    const answer = new Promise<AnyAnswer>((resolve, reject) => {
       if (this.#closed) reject(new RequestError('closed', 'the client is closed'));
-      else this.#pending.set(id, { batch: typeof input !== 'string', resolve, reject });
+      else this.#pending.set(id, { batch: !isSingle(input), resolve, reject });
     });
     // One bound over everything; the answer may come before the broker has acknowledged the request.
     const timer = setTimeout(
@@ -266,10 +277,21 @@ function checkName(what: string, name: string): void {
     );
 }
 
-function inputFields(input: string | readonly string[] | TokenInput): RequestPayload {
-  if (typeof input === 'string') return { text: input };
-  if ('ids' in input) return { input_ids: input.ids.map((list) => Array.from(list)) };
-  return { texts: [...input] };
+type Input = string | TextPair | readonly string[] | readonly TextPair[] | TokenInput;
+
+const isSingle = (input: Input): input is string | TextPair =>
+  typeof input === 'string' || 'textPair' in input;
+
+const lists = (rows: TokenInput['ids']) => rows.map((row) => Array.from(row));
+
+function inputFields(input: Input): RequestPayload {
+  if (isSingle(input))
+    return typeof input === 'string' ? { text: input } : { text: input.text, text_pair: input.textPair };
+  if ('ids' in input)
+    return { input_ids: lists(input.ids), ...(input.types ? { token_type_ids: lists(input.types) } : {}) };
+  const texts = input.map((one) => (typeof one === 'string' ? one : one.text));
+  const pairs = input.flatMap((one) => (typeof one === 'string' ? [] : [one.textPair]));
+  return pairs.length > 0 ? { texts, text_pairs: pairs } : { texts };
 }
 
 function askFields({ logits, top, truncate }: RequestOptions): RequestPayload {

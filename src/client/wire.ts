@@ -92,13 +92,14 @@ export function replyTopicProblem(topic: string): string | undefined {
 /** Error codes of an answer, with their meaning. Stable: programs may depend on them. */
 export const ERROR_CODES = {
   bad_json: 'The payload is not JSON in UTF-8.',
-  bad_request: 'The payload is JSON but not a request: unknown key, wrong type, missing or empty input.',
-  payload_too_large: 'The request, or its answer, has more bytes than the node or the broker takes.',
+  bad_request:
+    'The payload is JSON but not a request: unknown key, wrong type, missing or empty input, or something that this model does not do.',
+  payload_too_large: 'The request, or its answer, is larger than the node or the broker takes.',
   unknown_model: 'The model named in the topic is not served there.',
   empty_text: 'A text has no words.',
   text_too_long:
     'A text has more tokens than the model takes and "truncate" was not set, or too many characters at all.',
-  bad_ids: 'input_ids are empty, too many, not integers, or outside the vocabulary.',
+  bad_ids: 'input_ids or token_type_ids are empty, too many, not integers, or outside their table.',
   too_many_inputs: 'More inputs in one request than the node takes.',
   busy: 'The queue of the node is full. Try again later, or another node.',
   shutting_down: 'The node is stopping. Try again, or another node.',
@@ -114,22 +115,28 @@ export const MAX_ID_LENGTH = 256;
 
 const requestId = z.union([z.string().max(MAX_ID_LENGTH), z.number()]);
 
-/** A request's payload. Exactly one of `text`, `texts` and `input_ids`. */
+/** A request's payload. Exactly one of `text`, `texts` and `input_ids`, each with its companion for pairs where there are pairs. */
 export const RequestSchema = z
   .strictObject({
     /** One sentence: a flat answer. */
     text: z.string().optional(),
+    /** The second sentence of a pair. */
+    text_pair: z.string().optional(),
     /** Several sentences: an answer with `results` in the same order. */
     texts: z.array(z.string()).min(1, 'must have at least one text').optional(),
+    /** The second sentence of each, as many as `texts`. */
+    text_pairs: z.array(z.string()).optional(),
     /** Token ids with the special tokens in place, one list for each sequence: an answer with `results`. */
     input_ids: z.array(z.array(z.number())).min(1, 'must have at least one list of ids').optional(),
+    /** Token type of each id; 0 where left out. */
+    token_type_ids: z.array(z.array(z.number())).optional(),
     /** Comes back in the answer: how 3.1.1 clients match answers to requests. */
     id: requestId.optional(),
     /** Topic for the answer. The MQTT 5 response topic takes precedence. */
     replyTo: z.string().optional(),
-    /** Adds the logits, in the model's label order. */
+    /** Adds the logits, in the model's label order, where the result is labels. */
     logits: z.boolean().optional(),
-    /** Adds the n most probable labels. */
+    /** Adds the n most probable labels; for models that give one label for an input. */
     top: z.int().min(1).optional(),
     /** Cuts a text of too many tokens instead of refusing it. */
     truncate: z.boolean().optional(),
@@ -142,13 +149,26 @@ export const RequestSchema = z
   )
   .refine(({ input_ids, truncate }) => input_ids === undefined || truncate === undefined, {
     message: '"truncate" is for texts; input_ids are taken as they are or refused',
-  });
+  })
+  .refine(({ text, text_pair }) => text_pair === undefined || text !== undefined, {
+    message: '"text_pair" is the second text of "text"; with "texts" give "text_pairs"',
+  })
+  .refine(({ texts, text_pairs }) => text_pairs === undefined || text_pairs.length === texts?.length, {
+    message: '"text_pairs" are the second texts of "texts": give as many',
+  })
+  .refine(
+    ({ input_ids, token_type_ids }) =>
+      token_type_ids === undefined ||
+      (token_type_ids.length === input_ids?.length &&
+        token_type_ids.every((types, row) => types.length === input_ids[row]?.length)),
+    { message: '"token_type_ids" belong to "input_ids": one for each id' },
+  );
 
 export type RequestPayload = z.infer<typeof RequestSchema>;
 
 const labelScore = z.object({ label: z.string(), score: z.number() });
 
-const resultFields = {
+const labelFields = {
   label: z.string(),
   /** Softmax probability of the label, 0..1. */
   score: z.number(),
@@ -156,6 +176,12 @@ const resultFields = {
   top: z.array(labelScore).optional(),
   /** Tokens of the input, special ones included, before any truncation. */
   tokens: z.int(),
+  truncated: z.literal(true).optional(),
+};
+
+/** Heads that look at every token name the tokens, special ones included. */
+const tokenFields = {
+  tokens: z.array(z.string()),
   truncated: z.literal(true).optional(),
 };
 
@@ -169,9 +195,48 @@ const commonFields = {
   timings: z.object({ queue_ms: z.number(), compute_ms: z.number(), total_ms: z.number() }),
 };
 
-export const ResultSchema = z.object(resultFields);
+/** Result of sequence classification. */
+const LabelResultSchema = z.object(labelFields);
+/** Result of token classification: a label and its softmax probability for each token; logits [tokens][labels]. */
+const TokenLabelsSchema = z.object({
+  ...tokenFields,
+  labels: z.array(z.string()),
+  scores: z.array(z.number()),
+  logits: z.array(z.array(z.number())).optional(),
+});
+/** Result of question answering: logits of each token, and the best span of at most 31 of them; null where there is none. */
+const SpanResultSchema = z.object({
+  ...tokenFields,
+  start_logits: z.array(z.number()),
+  end_logits: z.array(z.number()),
+  answer: z
+    .object({
+      /** Numbers of the first and the last token. */
+      start: z.int(),
+      end: z.int(),
+      /** The tokens as text. */
+      text: z.string(),
+      /** Probability of this start times that of this end. */
+      score: z.number(),
+    })
+    .nullable(),
+});
+/** The last layer's output, row-major of shape [tokens, hidden]. */
+const HiddenStatesSchema = z.object({
+  ...tokenFields,
+  shape: z.tuple([z.int(), z.int()]),
+  hidden: z.array(z.number()),
+});
+
+/** What a model gives for one input; its task decides which. */
+export const ResultSchema = z.union([
+  LabelResultSchema,
+  TokenLabelsSchema,
+  SpanResultSchema,
+  HiddenStatesSchema,
+]);
 /** Answer to `text`. */
-export const AnswerSchema = z.object({ ...resultFields, ...commonFields });
+export const AnswerSchema = z.intersection(ResultSchema, z.object(commonFields));
 /** Answer to `texts` and `input_ids`. With one input it carries that result's fields at the top too. */
 export const BatchAnswerSchema = z.object({ ...commonFields, results: z.array(ResultSchema) });
 /** Answer to a request that failed. */
@@ -181,9 +246,15 @@ export const FailureSchema = z.object({
   node: z.string(),
 });
 
+export type LabelResult = z.infer<typeof LabelResultSchema>;
+export type TokenLabelsResult = z.infer<typeof TokenLabelsSchema>;
+export type SpanResult = z.infer<typeof SpanResultSchema>;
+export type HiddenStatesResult = z.infer<typeof HiddenStatesSchema>;
 export type Result = z.infer<typeof ResultSchema>;
-export type Answer = z.infer<typeof AnswerSchema>;
-export type BatchAnswer = z.infer<typeof BatchAnswerSchema>;
+type Common = z.infer<ReturnType<typeof z.object<typeof commonFields>>>;
+/** `R` is what the model's task gives, by default one label. */
+export type Answer<R extends Result = LabelResult> = Common & R;
+export type BatchAnswer<R extends Result = LabelResult> = Common & { results: R[] };
 export type Failure = z.infer<typeof FailureSchema>;
 
 /** Retained on the state topic; `offline` is also the last will. */
@@ -197,7 +268,16 @@ export const NodeInfoSchema = z.object({
   version: z.string(),
   wire: z.int(),
   device: z.object({ uri: z.string(), kind: z.string(), version: z.string(), build: z.number() }),
-  models: z.array(z.object({ name: z.string(), id: z.string(), labels: z.int(), max_tokens: z.int() })),
+  models: z.array(
+    z.object({
+      name: z.string(),
+      id: z.string(),
+      /** sequence-classification, token-classification, question-answering or hidden-states. */
+      task: z.string().optional(),
+      labels: z.int(),
+      max_tokens: z.int(),
+    }),
+  ),
   limits: z.object({ payload_bytes: z.int(), inputs: z.int(), queue: z.int(), text_chars: z.int() }),
 });
 export type NodeInfo = z.infer<typeof NodeInfoSchema>;

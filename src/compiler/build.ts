@@ -2,7 +2,7 @@
  * Plan and batch geometry to program: the forward pass of a post-LayerNorm encoder. The engine gets work as early as its operands
  * exist; the CPU waits for a count, never for "everything".
  */
-import type { AffinePlan, LayerPlan, Plan } from '../model/plan.js';
+import type { AffinePlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
 import { STEP_ACTIVATION } from '../native/steps.generated.js';
 import { attend, project } from './attention.js';
 import { accRole, branchRole } from './memory.js';
@@ -54,9 +54,9 @@ function feedForward(w: ProgramWriter, layer: LayerPlan, consumers: readonly Con
   w.residualNorm(down, 'up', layer.outputNorm, consumers);
 }
 
-/** Pooler on the first token of every sequence, tanh, classifier. Each first token is a sequence of its own for the pooler's quantisers. */
-function classify(w: ProgramWriter): void {
-  const { hidden, pooler, classifier, labels } = w.plan;
+/** Pooler on the first token of every sequence and tanh: `pooled`. Each first token is a sequence of its own for the pooler's quantisers. */
+function pool(w: ProgramWriter, pooler: LinearPlan): void {
+  const { hidden } = w.plan;
   const { sequences, rows } = w.geometry;
   const oneEach = {
     rows: sequences.length,
@@ -78,13 +78,21 @@ function classify(w: ProgramWriter): void {
     activation: STEP_ACTIVATION.TANH,
     out_off: w.at('pooled'),
   });
+}
+
+/** The full-precision layer of a head, on the pooled rows or on every token; hidden states are there already. */
+function head(w: ProgramWriter): void {
+  const { head: plan, hidden } = w.plan;
+  if (plan.task === 'hidden-states') return;
+  const pooled = plan.task === 'sequence-classification';
+  if (pooled) pool(w, plan.pooler);
   w.vector('DENSE', () => undefined, [], {
-    rows: sequences.length,
+    rows: pooled ? w.geometry.sequences.length : w.geometry.rows,
     width: hidden,
-    out_width: labels.length,
-    x_off: w.at('pooled'),
-    weight_off: w.address(classifier.weight.tensor),
-    bias_off: w.address(classifier.bias),
+    out_width: plan.dense.weight.rows,
+    x_off: w.at(pooled ? 'pooled' : 'x'),
+    weight_off: w.address(plan.dense.weight.tensor),
+    bias_off: w.address(plan.dense.bias),
     out_off: w.at('logits'),
   });
 }
@@ -107,6 +115,6 @@ export function buildProgram(
     attend(writer, layer);
     feedForward(writer, layer, readers(writer, layers[index + 1]));
   });
-  classify(writer);
+  head(writer);
   return writer.finish();
 }

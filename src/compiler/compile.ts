@@ -9,6 +9,7 @@ import { isFound } from '../model/description.js';
 import type {
   CompiledModel,
   EpiloguePlan,
+  HeadPlan,
   LayerPlan,
   LinearPlan,
   NormPlan,
@@ -46,7 +47,7 @@ class Compiler {
   }
 
   plan(): Plan {
-    const { embeddings, layers, pooler, classifier } = this.#model;
+    const { embeddings, layers } = this.#model;
     const words = embeddings.words.map(({ codes, scale }, index) => {
       const name = embeddings.words.length > 1 ? `embeddings.word.branch.${index}` : 'embeddings.word';
       return {
@@ -60,15 +61,9 @@ class Compiler {
     });
     const norms = [embeddings.norm, ...layers.map((layer) => layer.outputNorm)];
     const plans = layers.map((layer, index) => this.#layer(layer, index, norms[index]!));
-    const poolerPlan = linearAfterNorm(
-      pooler,
-      norms.at(-1)!,
-      () => realEpilogue(pooler, this.constants),
-      this.constants,
-    );
+    const head = this.#head(norms.at(-1)!);
     return {
       family: this.#model.family,
-      task: 'sequence-classification',
       hidden: this.#model.hidden,
       heads: this.#model.heads,
       attentionSize: this.#model.attentionSize,
@@ -81,15 +76,31 @@ class Compiler {
         norm: this.#norm('embeddings.norm', embeddings.norm),
       },
       layers: plans,
-      pooler: poolerPlan,
-      classifier: {
-        weight: real('classifier.weight', classifier.weight.values, classifier.weight.rows),
-        bias: this.constants.add('classifier.bias', classifier.bias),
-      },
+      head,
       ones: layers.some(({ p }) => p !== null && isFound(p) && !p.signed) ? this.#ones() : null,
       labels: [...this.#model.labels],
-      requirements: requirements(this.#model, plans, poolerPlan, this.#maxTokens),
+      requirements: requirements(this.#model, plans, head, this.#maxTokens),
     };
+  }
+
+  /** The head, on the rows of the last layer's norm. */
+  #head(inputNorm: Norm): HeadPlan {
+    const { head } = this.#model;
+    if (head.task === 'hidden-states') return { task: head.task };
+    const { weight, bias } = head.dense;
+    const dense = {
+      weight: { tensor: this.constants.add('head.weight', weight.values), rows: weight.rows },
+      bias: this.constants.add('head.bias', bias),
+    };
+    if (head.task !== 'sequence-classification') return { task: head.task, dense };
+    const { pooler } = head;
+    const plan = linearAfterNorm(
+      pooler,
+      inputNorm,
+      () => realEpilogue(pooler, this.constants),
+      this.constants,
+    );
+    return { task: head.task, pooler: plan, dense };
   }
 
   get #headSize(): number {

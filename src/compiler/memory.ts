@@ -4,7 +4,14 @@
  */
 import { BEAT_BYTES } from '../device/contract.generated.js';
 import { planeRowBytes } from '../device/descriptor.js';
-import type { EpiloguePlan, LayerPlan, LinearPlan, Plan, QuantiserPlan } from '../model/plan.js';
+import {
+  type EpiloguePlan,
+  type LayerPlan,
+  type LinearPlan,
+  outputShape,
+  type Plan,
+  type QuantiserPlan,
+} from '../model/plan.js';
 import { FOUND_BYTES } from '../native/steps.generated.js';
 import { formatBits, resultFormat, resultQuantiser, storesFound, storesOffset } from './formats.js';
 import type { Geometry } from './geometry.js';
@@ -165,6 +172,18 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
   sizes.accumulators(accRole('projected'), down, rows);
 }
 
+/** Hidden states are the residual rows themselves. */
+function addHead(sizes: Sizes, plan: Plan, { rows, sequences }: Geometry): void {
+  const { head, hidden } = plan;
+  if (head.task === 'hidden-states') return;
+  const { perToken, width } = outputShape(plan);
+  sizes.need('logits', (perToken ? rows : sequences.length) * width * 4);
+  if (head.task !== 'sequence-classification') return;
+  sizes.inputs('poolerIn', head.pooler, sequences.length);
+  sizes.accumulators(accRole('pooler'), head.pooler, sequences.length);
+  sizes.need('pooled', sequences.length * hidden * 4);
+}
+
 /** Lays the arena out from window offset `base`. */
 export function planMemory(
   plan: Plan,
@@ -177,10 +196,7 @@ export function planMemory(
   for (const role of ['starts', 'ordinals']) sizes.need(role, (sequences.length + 1) * 4);
   sizes.need('x', rows * plan.hidden * 4);
   for (const layer of plan.layers) addLayer(sizes, plan, layer, geometry);
-  sizes.inputs('poolerIn', plan.pooler, sequences.length);
-  sizes.accumulators(accRole('pooler'), plan.pooler, sequences.length);
-  sizes.need('pooled', sequences.length * plan.hidden * 4);
-  sizes.need('logits', sequences.length * plan.labels.length * 4);
+  addHead(sizes, plan, geometry);
   let off = base;
   const buffers = new Map<Role, Buffer>();
   for (const [role, bytes] of sizes.bytes) {

@@ -3,7 +3,15 @@
  * memory plan.
  */
 import { formatByte } from '../device/descriptor.js';
-import type { AffinePlan, EpiloguePlan, LinearPlan, NormPlan, Plan, QuantiserPlan } from '../model/plan.js';
+import {
+  type AffinePlan,
+  type EpiloguePlan,
+  type LinearPlan,
+  type NormPlan,
+  outputShape,
+  type Plan,
+  type QuantiserPlan,
+} from '../model/plan.js';
 import { FOUND_BYTES, STEP_QUANTISER } from '../native/steps.generated.js';
 import { DescriptorWriter } from './descriptor-writer.js';
 import { storesFound } from './formats.js';
@@ -75,6 +83,8 @@ export class ProgramWriter {
   }
 
   finish(): Program {
+    const { perToken, width } = outputShape(this.plan);
+    const { rows, sequences } = this.geometry;
     return {
       descriptors: this.descriptors.finish(),
       steps: this.#steps.finish(),
@@ -87,7 +97,12 @@ export class ProgramWriter {
         starts: this.at('starts'),
         ordinals: this.at('ordinals'),
       },
-      logits: this.at('logits'),
+      outputs: {
+        off: this.at(this.plan.head.task === 'hidden-states' ? 'x' : 'logits'),
+        rows: perToken ? rows : sequences.length,
+        width,
+        perToken,
+      },
     };
   }
 

@@ -31,6 +31,11 @@ export interface Program {
   readonly arenaBytes: number;
   /** Window offsets of the inputs that the session writes: u32[rows] each; u32[sequences+1] starts, and 0, 1, 2, ... */
   readonly inputs: Readonly<Record<'ids' | 'positions' | 'types' | 'starts' | 'ordinals', number>>;
-  /** Window offset of f32[sequences][labels]. */
-  readonly logits: number;
+  /** What the head leaves, f32[rows][width] at a window offset: one row for each token, or one for each sequence. */
+  readonly outputs: {
+    readonly off: number;
+    readonly rows: number;
+    readonly width: number;
+    readonly perToken: boolean;
+  };
 }

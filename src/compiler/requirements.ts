@@ -1,7 +1,7 @@
 /** What a device must offer to run a plan, whatever the batch: operand and output widths, K, planes of a row. */
 import { rowBlocks, type Width } from '../device/descriptor.js';
 import type { ModelDescription } from '../model/description.js';
-import type { EpiloguePlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
+import type { EpiloguePlan, HeadPlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
 import { formatBits, resultFormat, storesOffset } from './formats.js';
 
 class Needs {
@@ -36,7 +36,7 @@ const sorted = (set: ReadonlySet<number>) => [...set].sort((x, y) => x - y) as W
 export function requirements(
   model: ModelDescription,
   layers: readonly LayerPlan[],
-  pooler: LinearPlan,
+  head: HeadPlan,
   maxTokens: number,
 ): Plan['requirements'] {
   const needs = new Needs();
@@ -57,7 +57,7 @@ export function requirements(
     if (probabilities.kind === 'softmax' && storesOffset(probabilities.probability))
       needs.product(0, v, maxTokens, 32);
   }
-  needs.linear(pooler);
+  if (head.task === 'sequence-classification') needs.linear(head.pooler);
   return {
     aBits: sorted(needs.a),
     bBits: sorted(needs.b),

@@ -97,7 +97,26 @@ export interface WordTable {
   readonly scale: Float64Array;
 }
 
-/** An encoder with a sequence classification head. */
+/** A full-precision linear layer. */
+export interface RealLinear {
+  readonly weight: RealMatrix;
+  readonly bias: Float32Array;
+}
+
+/**
+ * What stands on the encoder, by task:
+ *
+ * - sequence classification: tanh(pooler) of the first token, then `dense`, a row for each label;
+ * - token classification: `dense` on every token, a row for each label;
+ * - question answering: `dense` on every token, one row for the start of the answer and one for its end;
+ * - hidden states: nothing, the last layer's output is the result.
+ */
+export type Head =
+  | { readonly task: 'sequence-classification'; readonly pooler: Linear; readonly dense: RealLinear }
+  | { readonly task: 'token-classification' | 'question-answering'; readonly dense: RealLinear }
+  | { readonly task: 'hidden-states' };
+
+/** An encoder with a head. */
 export interface ModelDescription {
   /** The family it came from, for people; nothing below the importer depends on it. */
   readonly family: string;
@@ -114,9 +133,8 @@ export interface ModelDescription {
     readonly norm: Norm;
   };
   readonly layers: readonly EncoderLayer[];
-  readonly pooler: Linear;
-  readonly classifier: { readonly weight: RealMatrix; readonly bias: Float32Array };
-  /** Class names in the order of the classifier's rows. */
+  readonly head: Head;
+  /** Class names in the order of the head's rows; empty where the task has no classes. */
   readonly labels: readonly string[];
 }
 

@@ -4,6 +4,7 @@
  * because a plan read from a file comes from outside.
  */
 import { z } from 'zod';
+import type { Task } from './task.js';
 
 /** Largest sizes of a model. Beyond them it is not a BERT encoder but an attack or a mistake. */
 export const MODEL_LIMITS = {
@@ -126,13 +127,22 @@ const layer = z.strictObject({
   outputNorm: norm,
 });
 
+const dense = z.strictObject({ weight: real, bias: tensor });
+
+/** What stands on the encoder (model/description.ts, Head). */
+const head = z.discriminatedUnion('task', [
+  z.strictObject({ task: z.literal('sequence-classification'), pooler: linear, dense }),
+  z.strictObject({ task: z.literal('token-classification'), dense }),
+  z.strictObject({ task: z.literal('question-answering'), dense }),
+  z.strictObject({ task: z.literal('hidden-states') }),
+]);
+
 const widths = z
   .array(z.union([z.literal(1), z.literal(2), z.literal(4), z.literal(8), z.literal(16), z.literal(32)]))
   .max(6);
 
 export const planSchema = z.strictObject({
   family: z.string().max(100),
-  task: z.literal('sequence-classification'),
   hidden: size,
   heads: size,
   /** Columns of all heads together: rows of the projections. */
@@ -149,11 +159,11 @@ export const planSchema = z.strictObject({
     norm,
   }),
   layers: z.array(layer).min(1).max(MODEL_LIMITS.layers),
-  pooler: linear,
-  classifier: z.strictObject({ weight: real, bias: tensor }),
+  head,
   /** A row of ones for sums over V; null where no quantiser of probabilities has a run-time offset. */
   ones: tensor.nullable(),
-  labels: z.array(z.string().max(1000)).min(1).max(MODEL_LIMITS.labels),
+  /** Class names in the order of the head's rows; empty where the task has no classes. */
+  labels: z.array(z.string().max(1000)).max(MODEL_LIMITS.labels),
   /** What a device must offer (docs/contract.md, CAPS and limits). */
   requirements: z.strictObject({
     aBits: widths,
@@ -165,6 +175,7 @@ export const planSchema = z.strictObject({
 });
 
 export type Plan = z.infer<typeof planSchema>;
+export type HeadPlan = z.infer<typeof head>;
 export type LayerPlan = z.infer<typeof layer>;
 export type LinearPlan = z.infer<typeof linear>;
 export type QuantiserPlan = z.infer<typeof quantiser>;
@@ -176,6 +187,21 @@ export type ProbabilitiesPlan = z.infer<typeof attention>['probabilities'];
 export type PlanesPlan = z.infer<typeof planes>;
 export type ScalePlan = z.infer<typeof scale>;
 export type NormPlan = z.infer<typeof norm>;
+
+/** What a model gives for a sequence: rows of `width` float32 values, one row for each token or one for the whole sequence. */
+export interface OutputShape {
+  readonly perToken: boolean;
+  readonly width: number;
+}
+
+/** Shape of what the head of a plan gives. */
+export function outputShape({ head, hidden }: Pick<Plan, 'head' | 'hidden'>): OutputShape {
+  const task: Task = head.task;
+  return {
+    perToken: task !== 'sequence-classification',
+    width: head.task === 'hidden-states' ? hidden : head.dense.weight.rows,
+  };
+}
 
 /** A plan with the bytes of its tensors: what the compiler returns and an artifact stores. */
 export interface CompiledModel {

@@ -7,6 +7,24 @@ import { ImportError } from './import-error.js';
 /** DataParallel prefixes every name; it says nothing about the model. */
 const WRAPPER = 'module.';
 
+/** A bare encoder (BertModel) is saved without the prefix that its tensors have inside a model with a head. */
+const ENCODER = 'bert.';
+const BARE = ['embeddings.', 'encoder.', 'pooler.'];
+
+/** Names as a model with a head has them. */
+function unwrapped(tensors: ReadonlyMap<string, SourceTensor>): ReadonlyMap<string, SourceTensor> {
+  const names = [...tensors.keys()];
+  const strip = names.length > 0 && names.every((name) => name.startsWith(WRAPPER)) ? WRAPPER.length : 0;
+  const bare = !names.some((name) => name.startsWith(ENCODER, strip));
+  if (strip === 0 && !bare) return tensors;
+  return new Map(
+    [...tensors].map(([name, tensor]) => {
+      const inner = name.slice(strip);
+      return [bare && BARE.some((part) => inner.startsWith(part)) ? ENCODER + inner : inner, tensor];
+    }),
+  );
+}
+
 /** A model trained in float32 has nothing beyond it; sums of such values stay finite in double. */
 const LARGEST_VALUE = (2 - 2 ** -23) * 2 ** 127;
 
@@ -19,17 +37,23 @@ export class TensorSource {
   readonly #unused: Set<string>;
 
   constructor(checkpoint: Checkpoint) {
-    const names = [...checkpoint.tensors.keys()];
-    const wrapped = names.length > 0 && names.every((name) => name.startsWith(WRAPPER));
-    this.#tensors = wrapped
-      ? new Map([...checkpoint.tensors].map(([name, tensor]) => [name.slice(WRAPPER.length), tensor]))
-      : checkpoint.tensors;
+    this.#tensors = unwrapped(checkpoint.tensors);
     this.#file = checkpoint.file;
     this.#unused = new Set(this.#tensors.keys());
   }
 
   has(name: string): boolean {
     return this.#tensors.has(name);
+  }
+
+  /** True where a part of the model, such as `bert.pooler`, has any tensor. */
+  hasPart(part: string): boolean {
+    return this.#namesOf(part).length > 0;
+  }
+
+  /** Marks all tensors of a part as known to have no effect. */
+  ignorePart(part: string): void {
+    for (const name of this.#namesOf(part)) this.#unused.delete(name);
   }
 
   /** Marks a tensor as known to have no effect. */
@@ -82,12 +106,16 @@ export class TensorSource {
     );
   }
 
+  #namesOf(part: string): string[] {
+    return [...this.#tensors.keys()].filter((name) => name.startsWith(`${part}.`));
+  }
+
   #get(name: string): SourceTensor {
     const tensor = this.#tensors.get(name);
     if (tensor === undefined) {
       throw new ImportError(
         'missing-tensor',
-        `${this.#file}: no tensor ${name}; was the whole model saved, with its classification head?`,
+        `${this.#file}: no tensor ${name}; was the whole model saved, with its head?`,
       );
     }
     this.#unused.delete(name);

@@ -39,8 +39,28 @@ export interface EncodedText {
   readonly truncated: boolean;
 }
 
-/** Ids a special token needs. */
+/** The tokens of a pair of texts: [CLS] first [SEP] second [SEP]. */
+export interface EncodedPair extends EncodedText {
+  /** 0 up to the first [SEP], that one included, and 1 behind it. */
+  readonly types: Uint32Array;
+  /** Pieces of each text before truncation. */
+  readonly pieces: readonly [number, number];
+}
+
+/** Special tokens around one text, and around two. */
 const SPECIALS = 2;
+const PAIR_SPECIALS = 3;
+
+/**
+ * How many pieces of two texts are kept so that together they are at most `room`: one piece after another is taken from the end of the
+ * longer text, of the second where they are as long (`_truncate_seq_pair` of the published code).
+ */
+function longestFirst(first: number, second: number, room: number): [number, number] {
+  return [
+    Math.min(first, Math.max(Math.ceil(room / 2), room - second)),
+    Math.min(second, Math.max(Math.floor(room / 2), room - first)),
+  ];
+}
 
 export class TextTokenizer {
   readonly settings: TokenizerSettings;
@@ -96,12 +116,55 @@ export class TextTokenizer {
    * [SEP]. An empty text gives [CLS] [SEP].
    */
   encode(text: string, maxTokens: number): EncodedText {
-    const pieces = this.#tokenizer.encode(normalise(text, this.settings), { add_special_tokens: false }).ids;
+    const pieces = this.#pieces(text);
     const kept = Math.min(pieces.length, maxTokens - SPECIALS);
     const ids = new Uint32Array(kept + SPECIALS);
     ids[0] = this.#classification;
     for (let i = 0; i < kept; i++) ids[i + 1] = pieces[i]!;
     ids[kept + 1] = this.#separator;
     return { ids, tokens: pieces.length + SPECIALS, truncated: kept < pieces.length };
+  }
+
+  /** Tokens of two texts, cut to `maxTokens` (at least 3) from the end of whichever is longer, as the published code does. */
+  encodePair(text: string, pair: string, maxTokens: number): EncodedPair {
+    const [first, second] = [this.#pieces(text), this.#pieces(pair)];
+    const [a, b] = longestFirst(first.length, second.length, maxTokens - PAIR_SPECIALS);
+    const ids = new Uint32Array(a + b + PAIR_SPECIALS);
+    ids[0] = this.#classification;
+    ids.set(first.slice(0, a), 1);
+    ids[a + 1] = this.#separator;
+    ids.set(second.slice(0, b), a + 2);
+    ids[a + b + 2] = this.#separator;
+    return {
+      ids,
+      types: new Uint32Array(ids.length).fill(1, a + 2),
+      tokens: first.length + second.length + PAIR_SPECIALS,
+      truncated: a < first.length || b < second.length,
+      pieces: [first.length, second.length],
+    };
+  }
+
+  /** True for [CLS] and [SEP], which no text can produce. */
+  isSpecial(id: number): boolean {
+    return id === this.#classification || id === this.#separator;
+  }
+
+  /** The token of each id; ids without one are shown as numbers in brackets. */
+  tokensOf(ids: ArrayLike<number>): string[] {
+    return Array.from(ids, (id) => this.settings.vocabulary[id] ?? `[${id}]`);
+  }
+
+  /** Tokens as text: pieces of a word joined, words apart. What normalisation and splitting changed stays changed. */
+  joined(tokens: readonly string[]): string {
+    const { continuation } = this.settings;
+    return tokens.reduce((text, token, index) => {
+      if (index > 0 && continuation !== '' && token.startsWith(continuation))
+        return text + token.slice(continuation.length);
+      return index > 0 ? `${text} ${token}` : token;
+    }, '');
+  }
+
+  #pieces(text: string): number[] {
+    return this.#tokenizer.encode(normalise(text, this.settings), { add_special_tokens: false }).ids;
   }
 }

@@ -7,7 +7,9 @@ import { Worker } from 'node:worker_threads';
 import type { Capabilities } from '../device/capabilities.js';
 import { resolveDeviceUri } from '../device/discovery.js';
 import { Artifact } from '../model/artifact/read.js';
-import type { EncodedText } from '../model/tokenizer.js';
+import { type OutputShape, outputShape } from '../model/plan.js';
+import type { Task } from '../model/task.js';
+import type { EncodedPair, EncodedText } from '../model/tokenizer.js';
 import { checkSequence } from './inputs.js';
 import {
   type FromWorker,
@@ -16,6 +18,7 @@ import {
   type WireError,
   type WorkerOptions,
 } from './protocol.js';
+import { type TokenResult, type TokenTask, tokenResult } from './results.js';
 import type { RunTimes } from './session.js';
 
 /** A failure of the engine or of its worker. */
@@ -54,6 +57,7 @@ export interface InferInput {
 }
 
 export interface InferResult {
+  /** What the head gives for each input (RunResult). */
   readonly logits: Float32Array[];
   readonly timings: {
     /** From infer() to the start of the batch. */
@@ -74,9 +78,11 @@ export class HostedModel {
   readonly maxTokens: number;
   readonly vocabSize: number;
   readonly typeVocabSize: number;
+  readonly task: Task;
+  readonly output: OutputShape;
   readonly description: {
     readonly family: string;
-    readonly task: string;
+    readonly task: Task;
     readonly layers: number;
     readonly hidden: number;
     readonly heads: number;
@@ -93,9 +99,11 @@ export class HostedModel {
     this.maxTokens = plan.maxTokens;
     this.vocabSize = plan.embeddings.words[0]!.planes.rows;
     this.typeVocabSize = plan.embeddings.type.rows;
+    this.task = plan.head.task;
+    this.output = outputShape(plan);
     this.description = {
       family: plan.family,
-      task: plan.task,
+      task: plan.head.task,
       layers: plan.layers.length,
       hidden: plan.hidden,
       heads: plan.heads,
@@ -105,6 +113,16 @@ export class HostedModel {
   /** Token ids of a text, cut to maxTokens; `truncated` says whether it was, `tokens` how many the whole text has. */
   encode(text: string): EncodedText {
     return this.#artifact.tokenizer.encode(text, this.maxTokens);
+  }
+
+  /** Token ids and types of a pair of texts, cut to maxTokens. */
+  encodePair(text: string, pair: string): EncodedPair {
+    return this.#artifact.tokenizer.encodePair(text, pair, this.maxTokens);
+  }
+
+  /** The result for one input of a model whose head looks at every token. */
+  tokenResult(task: TokenTask, values: Float32Array, input: InferInput): TokenResult {
+    return tokenResult(task, values, input, this.labels, this.#artifact.tokenizer);
   }
 }
 
@@ -216,7 +234,7 @@ export class EngineHost {
     return count(this.#waiting) + count(this.#running?.jobs ?? []);
   }
 
-  /** Logits of each input. Rejects with HostError. */
+  /** What the head gives for each input. Rejects with HostError. */
   infer(model: string, inputs: readonly InferInput[]): Promise<InferResult> {
     const refusal = this.#refusal(model, inputs);
     if (refusal) return Promise.reject(refusal);
@@ -308,15 +326,15 @@ export class EngineHost {
 
   #settle(jobs: readonly Job[], started: number, logits: Float32Array, times: RunTimes): void {
     const batch = jobs.reduce((sum, { inputs }) => sum + inputs.length, 0);
-    const labels = logits.length / batch;
     let at = 0;
-    for (const { inputs, queued, resolve } of jobs) {
-      const rows = inputs.map(() => {
-        const row = logits.slice(at, at + labels);
-        at += labels;
-        return row;
+    for (const { model, inputs, queued, resolve } of jobs) {
+      const { perToken, width } = this.models.get(model)!.output;
+      const values = inputs.map(({ ids }) => {
+        const begin = at;
+        at += (perToken ? ids.length : 1) * width;
+        return logits.slice(begin, at);
       });
-      resolve({ logits: rows, timings: { queueMs: started - queued, computeMs: times.total, batch } });
+      resolve({ logits: values, timings: { queueMs: started - queued, computeMs: times.total, batch } });
     }
   }
 

@@ -28,7 +28,7 @@ export type ToWorker = { readonly kind: 'run'; readonly request: RunRequest } | 
 export type FromWorker =
   | { readonly kind: 'ready'; readonly capabilities: Capabilities }
   | { readonly kind: 'failed'; readonly error: WireError }
-  /** Logits of all sequences, one after another. */
+  /** The head's values for all sequences, one after another; how many each has follows from its length (OutputShape). */
   | {
       readonly kind: 'result';
       readonly job: number;

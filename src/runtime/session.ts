@@ -28,7 +28,10 @@ export interface RunTimes {
 }
 
 export interface RunResult {
-  /** One logit per label, for every sequence in the order given. */
+  /**
+   * What the head gives for every sequence, in the order given: one logit per label; for heads that look at every token, row-major
+   * [tokens][labels], [tokens][2] (start, end), or the hidden states [tokens][hidden].
+   */
   readonly logits: Float32Array[];
   readonly times: RunTimes;
 }
@@ -70,7 +73,7 @@ export class Session {
   }
 
   /**
-   * Logits of every sequence, each computed as if it were alone and unpadded. Throws InputError before anything runs, DeviceError when
+   * The head's values for every sequence, each computed as if it were alone and unpadded. Throws InputError before anything runs, DeviceError when
    * the engine fails (the device then needs reset(); the session stays loaded).
    */
   run(sequences: readonly Sequence[]): RunResult {
@@ -153,11 +156,14 @@ export class Session {
     }
     this.#writeInputs(program, sequences);
     this.#execute(program);
-    const labels = this.#plan.labels.length;
+    const { off, width, perToken } = program.outputs;
     const { buffer, byteOffset } = this.#device.window;
-    return sequences.map((_, index) =>
-      new Float32Array(buffer, byteOffset + program.logits + index * labels * 4, labels).slice(),
-    );
+    let at = byteOffset + off;
+    return sequences.map(({ ids }) => {
+      const values = new Float32Array(buffer, at, (perToken ? ids.length : 1) * width).slice();
+      at += values.byteLength;
+      return values;
+    });
   }
 
   #program(lengths: readonly number[]): Program {

@@ -35,11 +35,12 @@ function run(session: Session, { job, ids, types, lengths }: RunRequest): void {
     return { ids: ids.subarray(begin, at), ...(types && { types: types.subarray(begin, at) }) };
   });
   const { logits, times } = session.run(sequences);
-  const labels = session.artifact.plan.labels.length;
-  const packed = new Float32Array(logits.length * labels);
-  logits.forEach((row, index) => {
-    packed.set(row, index * labels);
-  });
+  const packed = new Float32Array(logits.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const values of logits) {
+    packed.set(values, end);
+    end += values.length;
+  }
   say({ kind: 'result', job, logits: packed, times }, [packed.buffer]);
 }
 

@@ -1,5 +1,6 @@
 /** Logits -> answer payload. */
-import type { RequestPayload, Result } from '../client/wire.js';
+import type { LabelResult, RequestPayload, Result } from '../client/wire.js';
+import type { ServedModel } from './engine.js';
 import type { Sequence } from './sequences.js';
 
 /** Softmax in double precision; the largest logit is subtracted so that nothing overflows. */
@@ -10,13 +11,30 @@ export function softmax(logits: Float32Array): Float64Array {
   return exponentials.map((value) => value / sum);
 }
 
-/** The result for one sequence. Throws if the logits are not finite or not one for each label. */
+/** The result for one sequence of a model, by its task. `values`: what the head gave. Throws where they are not what it should give. */
+export function toTaskResult(
+  values: Float32Array,
+  model: ServedModel,
+  sequence: Sequence,
+  request: Pick<RequestPayload, 'logits' | 'top'>,
+): Result {
+  if (model.task === 'sequence-classification') return toResult(values, model.labels, sequence, request);
+  const result = model.tokenResult(model.task, values, sequence);
+  const truncated = sequence.truncated ? { truncated: true as const } : {};
+  if ('logits' in result && !request.logits) {
+    const { logits: _, ...rest } = result;
+    return { ...rest, ...truncated };
+  }
+  return { ...result, ...truncated };
+}
+
+/** The label of one sequence. Throws if the logits are not finite or not one for each label. */
 export function toResult(
   logits: Float32Array,
   labels: readonly string[],
   sequence: Sequence,
   { logits: withLogits, top }: Pick<RequestPayload, 'logits' | 'top'>,
-): Result {
+): LabelResult {
   if (logits.length !== labels.length || !logits.every(Number.isFinite))
     throw new Error(
       `the engine gave ${logits.length} logits for ${labels.length} labels, or some are not finite`,

@@ -50,6 +50,12 @@ const limitsSchema = z
       .max(16 * MiB)
       .default(65_536)
       .describe('longest text, before it is cut into tokens'),
+    answerNumbers: z
+      .int()
+      .min(1)
+      .max(2 ** 26)
+      .default(2 ** 19)
+      .describe('most numbers in one answer of a model that gives values for every token'),
     drainSeconds: z
       .number()
       .min(0)

@@ -175,9 +175,10 @@ function describe({ node, limits }: Settings, { device, models }: InferenceHost)
     version: packageVersion(),
     wire: WIRE_VERSION,
     device: { uri, kind, version, build },
-    models: [...models.values()].map(({ name, id, labels, maxTokens }) => ({
+    models: [...models.values()].map(({ name, id, task, labels, maxTokens }) => ({
       name,
       id,
+      task,
       labels: labels.length,
       max_tokens: maxTokens,
     })),

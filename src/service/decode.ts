@@ -41,10 +41,10 @@ export function checkRequest(body: unknown, maxInputs: number): RequestPayload {
       'bad_request',
       'a request is a JSON object such as {"text": "transfer ten dollars"}',
     );
-  const { texts, input_ids } = body as { texts?: unknown; input_ids?: unknown };
-  checkCount('texts', texts, maxInputs);
-  checkCount('input_ids', input_ids, maxInputs);
-  checkIds(input_ids);
+  const lists = body as Record<string, unknown>;
+  for (const field of ['texts', 'text_pairs', 'input_ids', 'token_type_ids'])
+    checkCount(field, lists[field], maxInputs);
+  for (const field of ['input_ids', 'token_type_ids']) checkIds(field, lists[field]);
 
   const result = RequestSchema.safeParse(body);
   if (result.success) return result.data;
@@ -62,7 +62,7 @@ function checkCount(field: string, value: unknown, maxInputs: number): void {
 }
 
 /** Ids that cannot be ids of any model. */
-function checkIds(value: unknown): void {
+function checkIds(field: string, value: unknown): void {
   if (!Array.isArray(value)) return;
   for (const [row, list] of value.entries()) {
     if (!Array.isArray(list)) continue; // The schema says what is wrong with it.
@@ -70,7 +70,7 @@ function checkIds(value: unknown): void {
     if (at >= 0)
       throw new RequestFailure(
         'bad_ids',
-        `input_ids[${row}][${at}] is ${describe(list[at])}; ids are integers from 0 on`,
+        `${field}[${row}][${at}] is ${describe(list[at])}; ids are integers from 0 on`,
       );
   }
 }

@@ -3,6 +3,10 @@
  * shape; tests put a fake in its place.
  */
 
+import type { OutputShape } from '../model/plan.js';
+import type { Task } from '../model/task.js';
+import type { TokenResult, TokenTask } from '../runtime/results.js';
+
 export interface DeviceSummary {
   readonly uri: string;
   /** 'emulator', or the kind of board. */
@@ -16,19 +20,42 @@ export interface ServedModel {
   readonly name: string;
   /** Name and digest: tells two models of one name apart. */
   readonly id: string;
+  readonly task: Task;
+  /** Class names; empty where the task has none. */
   readonly labels: readonly string[];
+  readonly output: OutputShape;
   /** Tokens of the longest sequence, special ones included. */
   readonly maxTokens: number;
   readonly vocabSize: number;
+  /** Token types; a model with one takes no pairs. */
+  readonly typeVocabSize: number;
   /** Ids of a text, cut to `maxTokens`; `tokens` is the count before that, special ones included. */
   encode(
     text: string,
     options?: { truncate?: boolean },
   ): { ids: Uint32Array; truncated: boolean; tokens: number };
+  /** The same for a pair of texts; `pieces` of each are before the cut, special tokens not counted. */
+  encodePair(
+    text: string,
+    pair: string,
+  ): TokenSequence & {
+    readonly types: Uint32Array;
+    readonly truncated: boolean;
+    readonly tokens: number;
+    readonly pieces: readonly [number, number];
+  };
+  /** The result for one sequence of a model whose head looks at every token. */
+  tokenResult(task: TokenTask, values: Float32Array, sequence: TokenSequence): TokenResult;
+}
+
+export interface TokenSequence {
+  readonly ids: Uint32Array;
+  /** 0 where left out. */
+  readonly types?: Uint32Array;
 }
 
 export interface Inference {
-  /** One array for each sequence, in the model's label order. */
+  /** What the head gives for each sequence, row-major: OutputShape. */
   readonly logits: readonly Float32Array[];
   readonly timings: { readonly queueMs: number; readonly computeMs: number; readonly batch: number };
 }
@@ -37,7 +64,7 @@ export interface InferenceHost {
   readonly device: DeviceSummary;
   readonly models: ReadonlyMap<string, ServedModel>;
   /** Rejects with an Error that has a stable `code`. */
-  infer(model: string, sequences: readonly { ids: Uint32Array }[]): Promise<Inference>;
+  infer(model: string, sequences: readonly TokenSequence[]): Promise<Inference>;
   close(): Promise<void>;
   /** Called once if the host can do no more: every inference rejects from then on. */
   onFailure?: ((error: Error) => void) | undefined;

@@ -3,9 +3,9 @@
  * an exception.
  */
 import { performance } from 'node:perf_hooks';
-import type { Answer, BatchAnswer, ErrorCode, Failure, RequestPayload } from '../client/wire.js';
+import type { Answer, BatchAnswer, ErrorCode, Failure, RequestPayload, Result } from '../client/wire.js';
 import type { Address } from './address.js';
-import { toResult } from './answer.js';
+import { toTaskResult } from './answer.js';
 import type { Limits } from './config.js';
 import { checkRequest, decodePayload } from './decode.js';
 import type { Inference, InferenceHost, ServedModel } from './engine.js';
@@ -25,7 +25,7 @@ export interface IncomingRequest {
   readonly failure: RequestFailure | undefined;
 }
 
-export type AnyAnswer = Answer | BatchAnswer | Failure;
+export type AnyAnswer = Answer<Result> | BatchAnswer<Result> | Failure;
 
 export interface RequestsOptions {
   readonly node: string;
@@ -91,13 +91,19 @@ export class Requests {
     };
   }
 
-  async #run(incoming: IncomingRequest): Promise<Answer | BatchAnswer> {
+  async #run(incoming: IncomingRequest): Promise<Answer<Result> | BatchAnswer<Result>> {
     const { host, limits } = this.#options;
     if (this.#refusal) throw this.#refusal();
     if (incoming.failure) throw incoming.failure;
     const model = host.models.get(incoming.model);
     if (!model) throw this.#unknownModel(incoming.model);
     const request = checkRequest(incoming.body, limits.inputs);
+
+    if (request.top !== undefined && model.task !== 'sequence-classification')
+      throw new RequestFailure(
+        'bad_request',
+        `"top" is for models that give one label; ${model.name} does ${model.task}`,
+      );
 
     const count = inputCount(request);
     if (this.#queued + count > limits.queue)
@@ -108,9 +114,10 @@ export class Requests {
     this.#queued += count;
     try {
       const sequences = toSequences(request, model, limits.textChars);
+      checkAnswerSize(sequences, model, limits.answerNumbers);
       const inference = await host.infer(
         model.name,
-        sequences.map(({ ids }) => ({ ids })),
+        sequences.map(({ ids, types }) => ({ ids, ...(types && { types }) })),
       );
       return this.#compose(incoming, request, model, sequences, inference);
     } finally {
@@ -124,9 +131,9 @@ export class Requests {
     model: ServedModel,
     sequences: readonly Sequence[],
     { logits, timings }: Inference,
-  ): Answer | BatchAnswer {
+  ): Answer<Result> | BatchAnswer<Result> {
     const results = sequences.map((sequence, index) =>
-      toResult(logits[index] ?? new Float32Array(), model.labels, sequence, request),
+      toTaskResult(logits[index] ?? new Float32Array(), model, sequence, request),
     );
     const { id } = incoming.address;
     const common = {
@@ -165,6 +172,22 @@ export class Requests {
     log.error({ model, err: error }, 'a request failed in the node itself');
     return new RequestFailure('internal', 'the node failed on this request; its log has the details');
   }
+}
+
+/** Throws RequestFailure before anything runs: an answer that nobody could deliver is not worth computing. */
+function checkAnswerSize(
+  sequences: readonly Sequence[],
+  { output, name, task }: ServedModel,
+  most: number,
+): void {
+  if (!output.perToken) return;
+  const tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
+  const numbers = tokens * output.width;
+  if (numbers > most)
+    throw new RequestFailure(
+      'payload_too_large',
+      `${task} by ${name} gives ${output.width} numbers for each of ${tokens} tokens, ${numbers} in all; this node sends ${most}; send fewer or shorter inputs`,
+    );
 }
 
 /** Codes of the runtime that mean the device or its worker, not this request. */

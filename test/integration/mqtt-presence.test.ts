@@ -43,7 +43,15 @@ describe('presence', () => {
       version: expect.stringMatching(/^\d+\.\d+\.\d+/),
       wire: 1,
       device: { uri: 'emu:', kind: 'emulator', version: '1.0', build: 0 },
-      models: [{ name: 'intents', id: 'intents@0123456789ab', labels: 3, max_tokens: 12 }],
+      models: [
+        {
+          name: 'intents',
+          id: 'intents@0123456789ab',
+          task: 'sequence-classification',
+          labels: 3,
+          max_tokens: 12,
+        },
+      ],
       limits: { payload_bytes: 1_048_576, inputs: 256, queue: 4096, text_chars: 65_536 },
     });
     await running.daemon.stop();

@@ -3,14 +3,15 @@
  * fit together. After this a program built from the plan stays inside its buffers.
  */
 import { BLOCK_ELEMENTS, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
-import type {
-  EpiloguePlan,
-  LayerPlan,
-  LinearPlan,
-  NormPlan,
-  Plan,
-  PlanesPlan,
-  QuantiserPlan,
+import {
+  type EpiloguePlan,
+  type LayerPlan,
+  type LinearPlan,
+  type NormPlan,
+  outputShape,
+  type Plan,
+  type PlanesPlan,
+  type QuantiserPlan,
 } from '../plan.js';
 import { paddedBytes } from './format.js';
 
@@ -54,7 +55,7 @@ export class PlanChecker {
 
   /** Throws Error with the place and the reason. */
   check(plan: Plan): void {
-    const { hidden, heads, attentionSize, maxTokens, embeddings, layers, pooler, classifier, labels } = plan;
+    const { hidden, heads, attentionSize, maxTokens, embeddings, layers } = plan;
     if (attentionSize % heads !== 0)
       throw new Error(`attentionSize ${attentionSize} is not a multiple of heads ${heads}`);
     const words = embeddings.words[0]!.planes.rows;
@@ -71,16 +72,27 @@ export class PlanChecker {
     layers.forEach((layer, index) => {
       this.#layer(plan, layer, `layers.${index}`);
     });
-    this.#linear(pooler, hidden, hidden, 'pooler');
-    this.#operands(pooler.epilogue, 0, 'pooler');
+    this.#head(plan);
     if (plan.ones !== null) {
       this.#tensor(plan.ones, (Math.ceil(maxTokens / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8, 'ones');
     }
-    if (classifier.weight.rows !== labels.length) {
-      throw new Error(`classifier has ${classifier.weight.rows} rows for ${labels.length} labels`);
-    }
-    this.#tensor(classifier.weight.tensor, labels.length * hidden * 4, 'classifier.weight');
-    this.#tensor(classifier.bias, labels.length * 4, 'classifier.bias');
+  }
+
+  #head(plan: Plan): void {
+    const { head, hidden, labels } = plan;
+    const classes = head.task === 'sequence-classification' || head.task === 'token-classification';
+    if (!classes && labels.length > 0) throw new Error(`head: ${head.task} has no classes, so no labels`);
+    if (head.task === 'hidden-states') return;
+    const { width } = outputShape(plan);
+    if (classes && width !== labels.length)
+      throw new Error(`head.dense has ${width} rows for ${labels.length} labels`);
+    if (!classes && width !== 2)
+      throw new Error(`head.dense has ${width} rows, a start and an end are needed`);
+    this.#tensor(head.dense.weight.tensor, width * hidden * 4, 'head.dense.weight');
+    this.#tensor(head.dense.bias, width * 4, 'head.dense.bias');
+    if (head.task !== 'sequence-classification') return;
+    this.#linear(head.pooler, hidden, hidden, 'head.pooler');
+    this.#operands(head.pooler.epilogue, 0, 'head.pooler');
   }
 
   #layer(plan: Plan, layer: LayerPlan, at: string): void {

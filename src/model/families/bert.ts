@@ -13,11 +13,11 @@ import type {
   WordTable,
 } from '../description.js';
 import { ImportError } from '../import-error.js';
-import { readLabels } from '../labels.js';
 import { MODEL_LIMITS } from '../plan.js';
 import type { Settings } from '../settings.js';
 import type { TensorSource } from '../tensor-source.js';
 import type { ImportContext } from './family.js';
+import { readHead } from './heads.js';
 
 /** How a family's parts are read. Names are without the branch or tensor suffix: `bert.encoder.layer.0.output.dense`. */
 export interface BertParts {
@@ -80,7 +80,14 @@ export function readBert(
     MODEL_LIMITS.width,
   );
   const types = source.rows('bert.embeddings.token_type_embeddings.weight', 1, MODEL_LIMITS.rows);
-  const classes = source.rows('classifier.weight', 1, MODEL_LIMITS.labels);
+  const readTop = () =>
+    readHead(
+      checkpoint,
+      source,
+      hidden,
+      () => parts.linear('bert.pooler.dense', hidden, hidden, true),
+      context,
+    );
 
   const readLayer = (index: number): EncoderLayer => {
     const at = `bert.encoder.layer.${index}`;
@@ -117,12 +124,7 @@ export function readBert(
       context.progress('layer', index + 1, layers);
       return layer;
     }),
-    pooler: parts.linear('bert.pooler.dense', hidden, hidden, true),
-    classifier: {
-      weight: matrix('classifier.weight', classes),
-      bias: source.vector('classifier.bias', classes),
-    },
-    labels: readLabels(checkpoint.config, classes, context.warn),
+    ...readTop(),
   };
   source.reportUnused(context.warn);
   return description;

@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../checkpoint/open.js';
 import type { ModelDescription } from '../description.js';
+import type { Task } from '../task.js';
 
 /** What an importer may tell the caller while it works. */
 export interface ImportContext {
@@ -7,6 +8,8 @@ export interface ImportContext {
   readonly warn: (message: string) => void;
   /** `done` of `total` encoder layers. */
   readonly progress: (what: string, done: number, total: number) => void;
+  /** The head to import; left out, the checkpoint decides. */
+  readonly task?: Task;
 }
 
 /** One family of checkpoints: one file, its keys and traps. */

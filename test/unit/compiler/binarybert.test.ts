@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { STEP_ACTIVATION, STEP_QUANTISER } from '../../../src/native/steps.generated.js';
 import { randomBinaryBertCheckpoint } from '../../oracle/random-binarybert.js';
+import { classificationHead } from '../model/head.js';
 import {
   affine,
   codeAt,
@@ -23,7 +24,7 @@ import { binaryBert, bit, SIZES } from './models.js';
 describe('BinaryBERT', () => {
   it('has two branches everywhere, with an accumulator, a scale and a quantiser each', async () => {
     const { plan, groups } = await compiled(binaryBert());
-    for (const linear of [...plan.layers.flatMap(linears), plan.pooler]) {
+    for (const linear of [...plan.layers.flatMap(linears), classificationHead(plan).pooler]) {
       expect(linear.branches, linear.name).toHaveLength(2);
       const { terms } = affine(linear.epilogue);
       expect(terms, linear.name).toHaveLength(2);

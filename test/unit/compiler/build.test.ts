@@ -85,7 +85,7 @@ describe.each(CASES)('%s', (_, write) => {
     expect(layout.build(lengths)).toEqual(program);
     const moved = layout.build(lengths, layout.base + 0x4000);
     expect(moved.arenaBytes).toBe(program.arenaBytes);
-    expect(moved.logits).toBe(program.logits + 0x4000);
+    expect(moved.outputs).toEqual({ ...program.outputs, off: program.outputs.off + 0x4000 });
     expect(addresses(moved)).toEqual(
       addresses(program).map((off) => (off >= layout.base ? off + 0x4000 : off)),
     );

@@ -1,6 +1,7 @@
 /** What tests of compiled models share: a plan with the products and step groups of one of its programs. */
 import type { AffinePlan, EpiloguePlan, LayerPlan, LinearPlan, Plan } from '../../../src/model/plan.js';
 import { readFields } from '../../oracle/qmm.js';
+import { classificationHead } from '../model/head.js';
 import { readGroups, type StepGroup } from './accesses.js';
 import { compileRandom, Layout, type Writer } from './models.js';
 
@@ -31,11 +32,11 @@ export const linears = ({ query, key, value, output, up, down }: LayerPlan): Lin
   down,
 ];
 /** Every quantiser of a plan except those of the probabilities: of inputs and of results. */
-export const signedOnes = ({ layers, pooler }: Plan) => [
+export const signedOnes = ({ layers, head }: Plan) => [
   ...layers.flatMap(({ query, key, value, output, up }) =>
     [query, key, value, output, up].flatMap(({ branches }) => branches.map(({ input }) => input)),
   ),
-  ...pooler.branches.map(({ input }) => input),
+  ...classificationHead({ head }).pooler.branches.map(({ input }) => input),
   ...layers.flatMap(({ query, key, value }) =>
     [query, key, value].flatMap(({ epilogue }) => affine(epilogue).quantisers),
   ),

@@ -1,6 +1,7 @@
 /** What the compiler makes of every family: the plan, and the records and products of its programs. */
 import { describe, expect, it } from 'vitest';
 import { STEP_ACTIVATION, STEP_QUANTISER } from '../../../src/native/steps.generated.js';
+import { classificationHead } from '../model/head.js';
 import { affine, compiled, doubles, LENGTHS, linears, named, PM1, S2, S8, U1 } from './compiled.js';
 import { biBert, binaryBert, bit, ternaryBert, type Writer } from './models.js';
 
@@ -46,7 +47,7 @@ describe('TernaryBERT', () => {
     expect(plan.ones).toBeNull();
     expect(products.some(({ aFormat }) => aFormat === U1)).toBe(false);
     expect(plan.embeddings.words[0]!.planes.format).toBe(S2);
-    for (const linear of [...plan.layers.flatMap(linears), plan.pooler]) {
+    for (const linear of [...plan.layers.flatMap(linears), classificationHead(plan).pooler]) {
       expect(linear.branches).toHaveLength(1);
       expect(linear.branches[0]!.weight.format, linear.name).toBe(S2);
       expect(linear.branches[0]!.input).toMatchObject({ kind: 'symmetric', format: S8, qmax: 127 });

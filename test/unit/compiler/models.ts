@@ -193,8 +193,8 @@ export class Layout {
         for (const { off, bytes } of operation.writes) detector.syncForDevice(off, bytes);
       }
     }
-    const labels = this.compiled.plan.labels.length;
-    detector.cpuReads([[program.logits, lengths.length * labels * 4]]);
+    const { off, rows, width } = program.outputs;
+    detector.cpuReads([[off, rows * width * 4]]);
     detector.end();
     return detector.violations;
   }

@@ -112,7 +112,7 @@ test.each([
   [
     'clips in the wrong order',
     'BinaryBERT',
-    (p) => (p.pooler.branches[1].input.clip = { low: 1, high: -1 }),
+    (p) => (p.head.pooler.branches[1].input.clip = { low: 1, high: -1 }),
     /pooler\.1\.input: codes/,
   ],
   [
@@ -152,7 +152,7 @@ test.each([
   [
     'unequal bounds of a range',
     'TernaryBERT',
-    (p) => (p.pooler.branches[0].input.qmin = -128),
+    (p) => (p.head.pooler.branches[0].input.qmin = -128),
     /pooler\.0\.input: codes -128 to 127/,
   ],
 ] as [string, Family, Change, RegExp][])('%s (%s)', (_, family, change, says) => {

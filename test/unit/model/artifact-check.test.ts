@@ -26,7 +26,7 @@ test.each([
   ['heads', 1, (p) => (p.heads = 3), /attentionSize 16.*heads 3/],
   ['positions', 1, (p) => (p.maxTokens = 13), /maxTokens 13.*12 positions/],
   ['labels', 1, (p) => p.labels.push('more'), /3 rows for 4 labels/],
-  ['classifier', 1, (p) => (p.classifier.weight.rows = 2), /2 rows for 3 labels/],
+  ['classifier', 1, (p) => (p.head.dense.weight.rows = 2), /2 rows for 3 labels/],
   ['matrix rows', 1, (p) => (p.layers[0].up.branches[0].weight.rows = 16), /layers\.0\.up.*: 16x16, 24x16/],
   [
     'matrix columns',
@@ -53,18 +53,18 @@ test.each([
     (p) => (p.layers[0].key.branches[0].weight.format = 0x11),
     /layers\.0\.key.*: stride 16, 32/,
   ],
-  ['sign as unsigned', 1, (p) => (p.pooler.branches[0].input.format = 0), /pooler.*kind sign.*format 0/],
-  ['reserved bit', 2, (p) => (p.pooler.branches[0].input.format = 0x19), /pooler.*format 25/],
-  ['codes too small', 2, (p) => (p.pooler.branches[0].input.qmin = -3), /pooler.*: codes -3/],
-  ['codes too large', 2, (p) => (p.pooler.branches[0].input.qmax = 2), /pooler.*: codes -2 to 2/],
-  ['signed codes as unsigned', 2, (p) => (p.pooler.branches[0].input.format = 1), /pooler.*: codes/],
+  ['sign as unsigned', 1, (p) => (p.head.pooler.branches[0].input.format = 0), /pooler.*kind sign.*format 0/],
+  ['reserved bit', 2, (p) => (p.head.pooler.branches[0].input.format = 0x19), /pooler.*format 25/],
+  ['codes too small', 2, (p) => (p.head.pooler.branches[0].input.qmin = -3), /pooler.*: codes -3/],
+  ['codes too large', 2, (p) => (p.head.pooler.branches[0].input.qmax = 2), /pooler.*: codes -2 to 2/],
+  ['signed codes as unsigned', 2, (p) => (p.head.pooler.branches[0].input.format = 1), /pooler.*: codes/],
   [
     'codes of one signed bit',
     2,
-    (p) => Object.assign(p.pooler.branches[0].input, { format: 0x10, qmin: -1, qmax: 0 }),
+    (p) => Object.assign(p.head.pooler.branches[0].input, { format: 0x10, qmin: -1, qmax: 0 }),
     /pooler.*: codes/,
   ],
-  ['codes of 16 bits', 2, (p) => (p.pooler.branches[0].input.format = 0x14), /pooler.*: codes/],
+  ['codes of 16 bits', 2, (p) => (p.head.pooler.branches[0].input.format = 0x14), /pooler.*: codes/],
   [
     'unsigned codes too large',
     2,
@@ -74,14 +74,19 @@ test.each([
   [
     'an offset for signed codes',
     2,
-    (p) => (p.pooler.branches[0].input.kind = 'asymmetric'),
+    (p) => (p.head.pooler.branches[0].input.kind = 'asymmetric'),
     /pooler.*: codes/,
   ],
-  ['a range of unequal codes', 2, (p) => (p.pooler.branches[0].input.kind = 'symmetric'), /pooler.*: codes/],
+  [
+    'a range of unequal codes',
+    2,
+    (p) => (p.head.pooler.branches[0].input.kind = 'symmetric'),
+    /pooler.*: codes/,
+  ],
   [
     'a clip without values in it',
     2,
-    (p) => Object.assign(p.pooler.branches[0].input, RANGE, { clip: { low: 1, high: 1 } }),
+    (p) => Object.assign(p.head.pooler.branches[0].input, RANGE, { clip: { low: 1, high: 1 } }),
     /pooler.*: codes/,
   ],
   [
@@ -148,7 +153,7 @@ test.each([
   [
     'a bias of the context',
     2,
-    (p) => (p.layers[0].attention.context.bias = p.pooler.epilogue.bias),
+    (p) => (p.layers[0].attention.context.bias = p.head.pooler.epilogue.bias),
     /context: .*neither bias/,
   ],
   [
@@ -160,7 +165,7 @@ test.each([
   [
     'codes instead of a residual',
     1,
-    (p) => p.layers[0].output.epilogue.quantisers.push(p.pooler.branches[0].input),
+    (p) => p.layers[0].output.epilogue.quantisers.push(p.head.pooler.branches[0].input),
     /layers\.0\.output: it leaves 1 operands, 0/,
   ],
   [
@@ -172,7 +177,7 @@ test.each([
   [
     'codes of the pooler',
     1,
-    (p) => p.pooler.epilogue.quantisers.push(p.pooler.branches[0].input),
+    (p) => p.head.pooler.epilogue.quantisers.push(p.head.pooler.branches[0].input),
     /pooler: it leaves 1/,
   ],
   [

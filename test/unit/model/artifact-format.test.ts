@@ -9,6 +9,7 @@ import { Artifact } from '../../../src/model/artifact/read.js';
 import { writeArtifact } from '../../../src/model/artifact/write.js';
 import { openCheckpoint } from '../../../src/model/checkpoint/open.js';
 import { vocabulary } from '../../oracle/random.js';
+import { classificationHead } from './head.js';
 import { checkpointWith, imported, parseArtifact, saved, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
@@ -110,7 +111,7 @@ test('a valid safetensors file: U8, aligned to 64 bytes, one tensor after anothe
 test('tensors are padded with zeros', () => {
   const { tensors, data } = parseArtifact(whole);
   // The biases of three classes: 12 bytes of values, then nothing.
-  const [begin, end] = tensors.get(plan.classifier.bias)!.data_offsets;
+  const [begin, end] = tensors.get(classificationHead(plan).dense.bias)!.data_offsets;
   expect(end - begin).toBe(64);
   expect([...data.subarray(begin + 12, end)]).toEqual(new Array(52).fill(0));
 });

@@ -6,6 +6,7 @@ import type { LinearPlan } from '../../../src/model/plan.js';
 import { withModel } from '../../golden/support.js';
 import { BitOracle } from '../../oracle/bit.js';
 import type { RandomBitCheckpoint } from '../../oracle/random.js';
+import { classificationHead } from './head.js';
 import {
   checkpointWith,
   compiled,
@@ -32,9 +33,9 @@ function branch({ branches }: Linear): Branch {
 }
 
 /** Every quantised linear layer of a one-layer model. */
-function linears({ layers, pooler }: ModelDescription): Linear[] {
+function linears({ layers, head }: ModelDescription): Linear[] {
   const { query, key, value, output, up, down } = layers[0]!;
-  return [query, key, value, output, up, down, pooler];
+  return [query, key, value, output, up, down, classificationHead({ head }).pooler];
 }
 
 test('move_q, move_k and move_v are dead: values, zeros or nothing give the same artifact, without a warning', async () => {
@@ -172,7 +173,8 @@ test('a weight on the mean has code 0: two planes, and the logits of the definit
     }
   });
   await withModel(saved(folder, checkpoint), ({ artifact, session }) => {
-    const { layers, pooler, embeddings } = artifact.plan;
+    const { layers, embeddings } = artifact.plan;
+    const { pooler } = classificationHead(artifact.plan);
     const ternary = { format: 0x11, stride: 32 };
     const planes = ({ branches }: LinearPlan) => branches[0]!.weight;
     const { query, key, up } = layers[0]!;
@@ -242,7 +244,9 @@ test.each([
 ] as const)('W1A%d, sym_quant_ffn_attn %s: offset %s', async (bits, symmetric, offset) => {
   const { description } = await describe(checkpointWith(undefined, { bits, symQuantFfnAttn: symmetric }));
   const { q, k, v, p, query, output, up, down } = description.layers[0]!;
-  const inputs = [query, output, up, description.pooler].map((linear) => branch(linear).input);
+  const inputs = [query, output, up, classificationHead(description).pooler].map(
+    (linear) => branch(linear).input,
+  );
   for (const quantiser of [q, k, v, ...inputs]) {
     expect(quantiser).toMatchObject({ kind: 'fixed', signed: true, bits, offset: 'none' });
   }
@@ -253,13 +257,13 @@ test.each([
 test('the pooler is quantised, the classifier is not', async () => {
   const checkpoint = checkpointWith();
   const { file, plan } = await imported(saved(folder, checkpoint));
-  expect(plan.pooler.branches).toHaveLength(1);
-  expect(plan.pooler.branches[0]).toMatchObject({
+  expect(classificationHead(plan).pooler.branches).toHaveLength(1);
+  expect(classificationHead(plan).pooler.branches[0]).toMatchObject({
     weight: { format: 0x20, rows: 16, cols: 16 },
     input: { kind: 'sign', format: 0x20 },
   });
   const { tensors, data } = parseArtifact(readFileSync(file));
-  const [begin] = tensors.get(plan.classifier.weight.tensor)!.data_offsets;
+  const [begin] = tensors.get(classificationHead(plan).dense.weight.tensor)!.data_offsets;
   const stored = new Float32Array(
     data.buffer.slice(data.byteOffset + begin, data.byteOffset + begin + 3 * 16 * 4),
   );

@@ -39,7 +39,14 @@ describe('configuration', () => {
       broker: undefined,
       embedded: { host: '127.0.0.1', port: 1883 },
       models: [join(folder, 'a.beta')],
-      limits: { payloadBytes: 1_048_576, inputs: 256, queue: 4096, textChars: 65_536, drainSeconds: 10 },
+      limits: {
+        payloadBytes: 1_048_576,
+        inputs: 256,
+        queue: 4096,
+        textChars: 65_536,
+        answerNumbers: 524_288,
+        drainSeconds: 10,
+      },
       logLevel: 'info',
     });
     expect(settings.node).toMatch(/^[a-z0-9][a-z0-9-]{0,62}$/);
@@ -65,7 +72,14 @@ log: { level: debug }
       broker: { url: 'mqtt://192.168.1.10:1883', username: 'beta', password: 'hunter2', clientId: undefined },
       embedded: undefined,
       models: ['a.beta', 'models/b.beta', 'models/z.beta'].map((name) => join(folder, name)),
-      limits: { payloadBytes: 1_048_576, inputs: 256, queue: 300, textChars: 65_536, drainSeconds: 10 },
+      limits: {
+        payloadBytes: 1_048_576,
+        inputs: 256,
+        queue: 300,
+        textChars: 65_536,
+        answerNumbers: 524_288,
+        drainSeconds: 10,
+      },
       logLevel: 'debug',
     });
   });

@@ -1,5 +1,5 @@
 /** A host without an engine: small, deterministic, and it can be held up or made to fail. */
-import type { Inference, InferenceHost, ServedModel } from '../../../src/service/engine.js';
+import type { Inference, InferenceHost, ServedModel, TokenSequence } from '../../../src/service/engine.js';
 
 export const LABELS = ['balance', 'transfer', 'weather'];
 export const MAX_TOKENS = 12;
@@ -10,12 +10,14 @@ export function fakeModel(name = 'intents'): ServedModel {
   return {
     name,
     id: `${name}@0123456789ab`,
+    task: 'sequence-classification',
     labels: LABELS,
+    output: { perToken: false, width: LABELS.length },
     maxTokens: MAX_TOKENS,
     vocabSize: VOCABULARY,
+    typeVocabSize: 2,
     encode(text) {
-      const words = text.split(/\s+/).filter((word) => word.replaceAll('~', '') !== '');
-      const pieces = words.map((word) => 10 + Math.min(word.length, 80));
+      const pieces = piecesOf(text);
       const kept = pieces.slice(0, MAX_TOKENS - 2);
       return {
         ids: Uint32Array.of(2, ...kept, 3),
@@ -23,7 +25,28 @@ export function fakeModel(name = 'intents'): ServedModel {
         truncated: kept.length < pieces.length,
       };
     },
+    /** Cut at the end of the second text only. */
+    encodePair(text, pair) {
+      const [a, b] = [piecesOf(text), piecesOf(pair)];
+      const kept = b.slice(0, Math.max(0, MAX_TOKENS - 3 - a.length));
+      const ids = Uint32Array.of(2, ...a, 3, ...kept, 3);
+      return {
+        ids,
+        types: new Uint32Array(ids.length).fill(1, a.length + 2),
+        tokens: a.length + b.length + 3,
+        truncated: kept.length < b.length,
+        pieces: [a.length, b.length],
+      };
+    },
+    tokenResult() {
+      throw new Error('this head gives one label');
+    },
   };
+}
+
+function piecesOf(text: string): number[] {
+  const words = text.split(/\s+/).filter((word) => word.replaceAll('~', '') !== '');
+  return words.map((word) => 10 + Math.min(word.length, 80));
 }
 
 /** The largest logit is at (sum of ids) mod 3. */
@@ -39,6 +62,8 @@ export class FakeHost implements InferenceHost {
   closed = false;
   /** Sequences it was given, in order. */
   readonly seen: number[][] = [];
+  /** Their token types, null where they came without. */
+  readonly types: (number[] | null)[] = [];
   /** What every inference does before it answers. */
   before: () => Promise<void> = async () => undefined;
 
@@ -46,8 +71,9 @@ export class FakeHost implements InferenceHost {
     this.models = new Map((models.length > 0 ? models : [fakeModel()]).map((model) => [model.name, model]));
   }
 
-  async infer(_model: string, sequences: readonly { ids: Uint32Array }[]): Promise<Inference> {
+  async infer(_model: string, sequences: readonly TokenSequence[]): Promise<Inference> {
     this.seen.push(...sequences.map(({ ids }) => [...ids]));
+    this.types.push(...sequences.map(({ types }) => (types ? [...types] : null)));
     await this.before();
     return {
       logits: sequences.map(({ ids }) => fakeLogits(ids)),
