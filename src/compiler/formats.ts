@@ -35,6 +35,11 @@ export function knownStep(quantiser: Quantiser): number {
   return quantiser.kind === 'range' || isFound(quantiser) ? 1 : quantiser.step;
 }
 
+/** True where the codes of a quantiser have a real value at code 0 other than 0. */
+export function hasOffset(quantiser: Quantiser): boolean {
+  return isFound(quantiser) && !quantiser.signed;
+}
+
 function planKind(quantiser: Quantiser): QuantiserPlan['kind'] {
   if (quantiser.kind === 'range') return quantiser.signed ? 'symmetric' : 'asymmetric';
   if (isSign(quantiser)) return 'sign';
@@ -61,6 +66,11 @@ export function planQuantiser(
 /** True where a quantiser stores what it found, and whoever multiplies its codes must read it. */
 export function storesFound({ kind }: QuantiserPlan): boolean {
   return kind === 'round-from-min' || kind === 'symmetric' || kind === 'asymmetric';
+}
+
+/** True where the code 0 of a quantiser does not mean 0: what it found has an offset. */
+export function storesOffset({ kind }: QuantiserPlan): boolean {
+  return kind === 'round-from-min' || kind === 'asymmetric';
 }
 
 /** Format byte of the only operand that an epilogue leaves. */
