@@ -4,6 +4,7 @@
  * nothing may be undefined, and a record either runs or is refused.
  */
 #include <errno.h>
+#include <math.h>
 
 #include "test/support.h"
 #include "vector/vector.h"
@@ -11,7 +12,7 @@
 #define WINDOW 0x100000u
 #define VALID_ROUNDS 300
 #define DAMAGED_ROUNDS 20000
-#define GROUP_MAX (1 + BETA_STEP_CONSUMERS_MAX)
+#define GROUP_MAX (1 + BETA_STEP_TERMS_MAX + BETA_STEP_CONSUMERS_MAX)
 
 static uint64_t state = 88172645463325252u;
 
@@ -65,19 +66,26 @@ typedef union record {
   uint8_t bytes[BETA_STEP_BYTES];
   beta_step header;
   beta_step_quantise quantise;
+  beta_step_term term;
+  beta_step_table table;
   beta_step_embed embed;
   beta_step_affine affine;
   beta_step_norm norm;
   beta_step_softmax softmax;
   beta_step_dense dense;
+  beta_step_pick pick;
 } record;
 
+static uint32_t found(uint32_t sequences) { return space(sequences * BETA_FOUND_BYTES); }
+
 /* A consumer of any kind and format. */
-static beta_step_quantise consumer(uint32_t heads, uint32_t rows, uint32_t width, uint32_t sequences, bool minima) {
-  const uint32_t kind = below(minima ? 3 : 2), log2 = below(4), bits = 1u << log2;
+static beta_step_quantise consumer(uint32_t rows, uint32_t width, uint32_t sequences) {
+  const uint32_t kind = below(BETA_STEP_QUANTISER_ASYMMETRIC + 1), log2 = below(4), bits = 1u << log2;
   const bool pm1 = kind == BETA_STEP_QUANTISER_SIGN && (log2 == 0 || below(2));
-  const bool is_signed = kind == BETA_STEP_QUANTISER_SIGN || below(2);
-  const uint32_t k0 = below(128), stride = (k0 + width + 127) / 128 * 16 * (pm1 ? 1 : bits);
+  /* A signed bit has no code above 0, so a range cannot be divided into them. */
+  const bool is_signed = kind == BETA_STEP_QUANTISER_SIGN || (below(2) && !(kind >= BETA_STEP_QUANTISER_SYMMETRIC && log2 == 0));
+  const uint32_t stride = (width + 127) / 128 * 16 * (pm1 ? 1 : bits);
+  const double low = below(2) ? -INFINITY : -0.01 * below(1000);
   return (beta_step_quantise){
       .op = BETA_STEP_QUANTISE,
       .format = pm1 ? format_of(0, BETA_ENC_PM1) : format_of(log2, is_signed ? BETA_ENC_S : BETA_ENC_U),
@@ -85,47 +93,69 @@ static beta_step_quantise consumer(uint32_t heads, uint32_t rows, uint32_t width
       .qmin = is_signed ? -(1 << (bits - 1)) : 0,
       .qmax = is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1,
       .step = 0.01 + below(1000) / 100.0,
-      .k0 = k0,
+      .clip_low = low,
+      .clip_high = below(2) ? INFINITY : 0.01 + below(1000) / 100.0,
       .shift_off = below(2) ? space(width * 4) : 0,
       .out_stride = stride,
-      .out_head_stride = rows * stride,
-      .out_off = space(heads * rows * stride),
-      .found_off = space(sequences * 8),
+      .out_off = space(rows * stride),
+      .found_off = found(sequences),
   };
 }
 
-static record embed(uint32_t rows, uint32_t width) {
-  const uint32_t words = between(1, 9), positions = between(1, 5), types = between(1, 2), ternary = below(2);
-  const uint32_t stride = (width + 127) / 128 * 16 * (ternary ? 2 : 1);
+/* A term with sums of either kind or none. */
+static beta_step_term term(uint32_t rows, uint32_t width, uint32_t sequences, bool by_row) {
+  const uint32_t blocks = width % 3 == 0 ? 3 : 1, block = width / blocks, channels = by_row ? rows : width;
+  const uint32_t sums = below(by_row ? 2 : 3); /* none, f64, i32 by sequence */
+  return (beta_step_term){
+      .op = BETA_STEP_TERM,
+      .acc_off = space(rows * width * 4),
+      .acc_stride = block * 4,
+      .block = block,
+      .block_stride = rows * block * 4,
+      .scale_off = below(2) ? space(channels * 8) : 0,
+      .scale = 0.125,
+      .found_a_off = below(2) ? found(sequences) : 0,
+      .found_b_off = below(2) ? found(sequences) : 0,
+      .sums_off = sums == 0 ? 0 : sums == 1 ? space(channels * 8) : space(sequences * width * 4),
+      .sums_stride = sums == 2 ? width * 4 : 0,
+      .sums_scale = 0.5,
+  };
+}
+
+static beta_step_table table(uint32_t words, uint32_t width) {
+  const uint32_t ternary = below(2), stride = (width + 127) / 128 * 16 * (ternary ? 2 : 1);
+  return (beta_step_table){
+      .op = BETA_STEP_TABLE,
+      .word_off = space(words * stride),
+      .word_stride = stride,
+      .word_format = ternary ? format_of(1, BETA_ENC_S) : format_of(0, BETA_ENC_PM1),
+      .word_scale_off = space(words * 8),
+  };
+}
+
+static record embed(uint32_t rows, uint32_t width, uint32_t sequences, uint32_t words) {
+  const uint32_t positions = between(1, 5), types = between(1, 2);
   return (record){.embed = {
-      .op = BETA_STEP_EMBED, .rows = rows, .width = width, .words = words, .positions = positions, .types = types,
-      .word_format = ternary ? format_of(1, BETA_ENC_S) : format_of(0, BETA_ENC_PM1), .word_stride = stride,
-      .word_off = space(words * stride), .word_scale_off = space(words * 8), .position_off = space(positions * width * 4),
+      .op = BETA_STEP_EMBED, .rows = rows, .width = width, .starts_off = starts(sequences, rows), .sequences = sequences,
+      .words = words, .positions = positions, .types = types, .position_off = space(positions * width * 4),
       .type_off = space(types * width * 4), .ids_off = indices(rows, words), .positions_off = indices(rows, positions),
       .types_off = indices(rows, types), .gamma_off = space(width * 4), .beta_off = space(width * 4), .epsilon = 1e-12,
       .out_off = below(2) ? space(rows * width * 4) : 0}};
 }
 
-static record affine(uint32_t rows, uint32_t width, uint32_t sequences) {
-  const uint32_t blocks = width % 3 == 0 ? 3 : 1, block = width / blocks, by_row = below(2), per_sequence = below(2);
-  const uint32_t channels = by_row ? rows : width;
+static record affine(uint32_t rows, uint32_t width, uint32_t sequences, bool by_row) {
   return (record){.affine = {
-      .op = BETA_STEP_AFFINE, .rows = rows, .width = width, .block = block, .by_row = (uint8_t)by_row,
-      .activation = (uint8_t)below(4), .acc_stride = block * 4, .block_stride = rows * block * 4,
-      .acc_off = space(rows * width * 4), .scale_off = below(2) ? space(channels * 8) : 0, .scale = 0.125,
-      .bias_off = below(2) ? space(channels * 4) : 0, .starts_off = starts(sequences, rows), .sequences = sequences,
-      .t_off = below(2) ? space(sequences * 8) : 0, .offset_scale = 0.5, .sums_stride = per_sequence ? width * 4 : 0,
-      .sums_off = space(per_sequence ? sequences * width * 4 : width * 8), .out_off = below(2) ? space(rows * width * 4) : 0}};
+      .op = BETA_STEP_AFFINE, .rows = rows, .width = width, .by_row = by_row, .activation = (uint8_t)below(4),
+      .starts_off = sequences > 1 || below(2) ? starts(sequences, rows) : 0, .sequences = sequences,
+      .bias_off = below(2) ? space((by_row ? rows : width) * 4) : 0, .out_off = below(2) ? space(rows * width * 4) : 0}};
 }
 
 static record norm(uint32_t rows, uint32_t width, uint32_t sequences) {
   const uint32_t residual = space(rows * width * 4);
   return (record){.norm = {
-      .op = BETA_STEP_NORM, .rows = rows, .width = width, .acc_off = space(rows * width * 4), .acc_stride = width * 4,
-      .scale_off = below(2) ? space(width * 8) : 0, .scale = 0.125, .bias_off = below(2) ? space(width * 4) : 0,
-      .starts_off = starts(sequences, rows), .sequences = sequences, .t_off = below(2) ? space(sequences * 8) : 0,
-      .sums_off = space(width * 8), .residual_off = residual, .gamma_off = space(width * 4), .beta_off = space(width * 4),
-      .epsilon = 1e-5, .out_off = below(2) ? residual : space(rows * width * 4)}};
+      .op = BETA_STEP_NORM, .rows = rows, .width = width, .starts_off = starts(sequences, rows), .sequences = sequences,
+      .bias_off = below(2) ? space(width * 4) : 0, .residual_off = residual, .gamma_off = space(width * 4),
+      .beta_off = space(width * 4), .epsilon = 1e-5, .out_off = below(2) ? residual : space(rows * width * 4)}};
 }
 
 static record softmax(uint32_t tokens, uint32_t heads) {
@@ -133,9 +163,10 @@ static record softmax(uint32_t tokens, uint32_t heads) {
   if (below(2)) { /* near enough to one another for the table */
     for (uint32_t i = 0; i < heads * tokens * tokens; i++) memcpy(window + acc + 4 * i, &(int32_t){(int32_t)below(150)}, 4);
   }
-  return (record){.softmax = {.op = BETA_STEP_SOFTMAX, .consumers = 1, .tokens = tokens, .heads = heads, .acc_off = acc,
-                              .acc_stride = tokens * 4, .head_stride = tokens * tokens * 4, .scale = 0.05,
-                              .table_off = length ? space(length * 8) : 0, .table_length = length}};
+  return (record){.softmax = {.op = BETA_STEP_SOFTMAX, .tokens = tokens, .heads = heads, .acc_off = acc,
+                              .acc_stride = tokens * 4, .scale = 0.05, .found_a_off = below(2) ? found(1) : 0,
+                              .found_b_off = below(2) ? found(1) : 0, .table_off = length ? space(length * 8) : 0,
+                              .table_length = length}};
 }
 
 static record dense(uint32_t rows, uint32_t width) {
@@ -145,25 +176,38 @@ static record dense(uint32_t rows, uint32_t width) {
                             .bias_off = below(2) ? space(out * 4) : 0, .out_off = space(rows * out * 4)}};
 }
 
-/* A producer with its consumers, all valid; returns how many records. */
+static record pick(uint32_t rows, uint32_t width, uint32_t sequences) {
+  const uint32_t x_rows = between(1, 9);
+  return (record){.pick = {.op = BETA_STEP_PICK, .rows = rows, .width = width, .starts_off = starts(sequences, rows),
+                           .sequences = sequences, .index_off = indices(rows, x_rows), .x_off = space(x_rows * width * 4),
+                           .x_rows = x_rows}};
+}
+
+/* A producer with its terms and consumers, all valid; returns how many records. */
 static uint32_t valid_group(uint32_t op, record group[GROUP_MAX]) {
   fill_with_noise();
-  const uint32_t rows = between(1, 6), width = between(1, 300), sequences = between(1, 3), heads = between(1, 3);
-  const uint32_t tokens = between(1, 40);
-  const uint32_t consumers = op == BETA_STEP_SOFTMAX ? 1 : op == BETA_STEP_DENSE ? 0 : below(GROUP_MAX);
+  const bool attends = op == BETA_STEP_SOFTMAX;
+  const uint32_t heads = between(1, 3), tokens = between(1, 40), words = between(1, 9);
+  const uint32_t rows = attends ? heads * tokens : between(1, 6), width = attends ? tokens : between(1, 300);
+  const uint32_t sequences = attends ? 1 : between(1, 3);
+  const bool by_row = op == BETA_STEP_AFFINE && below(2);
+  uint32_t terms = between(1, BETA_STEP_TERMS_MAX), consumers = below(BETA_STEP_CONSUMERS_MAX + 1);
   switch (op) {
-    case BETA_STEP_EMBED: group[0] = embed(rows, width); break;
-    case BETA_STEP_AFFINE: group[0] = affine(rows, width, sequences); break;
+    case BETA_STEP_EMBED: group[0] = embed(rows, width, sequences, words); break;
+    case BETA_STEP_AFFINE: group[0] = affine(rows, width, sequences, by_row); break;
     case BETA_STEP_NORM: group[0] = norm(rows, width, sequences); break;
-    case BETA_STEP_SOFTMAX: group[0] = softmax(tokens, heads); break;
-    default: group[0] = dense(rows, width); break;
+    case BETA_STEP_SOFTMAX: group[0] = softmax(tokens, heads), terms = 0, consumers = 1; break;
+    case BETA_STEP_PICK: group[0] = pick(rows, width, sequences), terms = 0; break;
+    default: group[0] = dense(rows, width), terms = 0, consumers = 0; break;
   }
+  group[0].header.terms = (uint8_t)terms;
   group[0].header.consumers = (uint8_t)consumers;
-  for (uint32_t i = 1; i <= consumers; i++) {
-    group[i].quantise = op == BETA_STEP_SOFTMAX ? consumer(heads, tokens, tokens, 1, true)
-                                                : consumer(1, rows, width, sequences, op == BETA_STEP_AFFINE);
+  for (uint32_t i = 1; i <= terms; i++) {
+    if (op == BETA_STEP_EMBED) group[i].table = table(words, width);
+    else group[i].term = term(rows, width, sequences, by_row);
   }
-  return 1 + consumers;
+  for (uint32_t i = 1 + terms; i <= terms + consumers; i++) group[i].quantise = consumer(rows, width, sequences);
+  return 1 + terms + consumers;
 }
 
 static void damage(record *victim) {
@@ -180,7 +224,7 @@ static void damage(record *victim) {
   memcpy(victim->bytes + at, &word, sizeof word);
 }
 
-static const uint32_t producers[] = {BETA_STEP_EMBED, BETA_STEP_AFFINE, BETA_STEP_NORM, BETA_STEP_SOFTMAX, BETA_STEP_DENSE};
+static const uint32_t producers[] = {BETA_STEP_EMBED, BETA_STEP_AFFINE, BETA_STEP_NORM, BETA_STEP_SOFTMAX, BETA_STEP_DENSE, BETA_STEP_PICK};
 #define PRODUCERS (sizeof producers / sizeof producers[0])
 
 static void test_valid(void) {
@@ -196,10 +240,11 @@ static void test_valid(void) {
   group[0] = dense(1, BETA_STEP_WIDTH_MAX / 8);
   check(beta_vector_run(device, group, 1, &failed) == 0, "a wide row runs");
   fill_with_noise();
-  group[0] = affine(1, BETA_STEP_WIDTH_MAX, 1);
-  group[0].affine.consumers = 1;
-  group[1].quantise = consumer(1, 1, BETA_STEP_WIDTH_MAX, 1, true);
-  check(beta_vector_run(device, group, 2, &failed) == 0, "the widest row runs: it fits the stack");
+  group[0] = affine(1, BETA_STEP_WIDTH_MAX, 1, false);
+  group[0].affine.terms = group[0].affine.consumers = 1;
+  group[1].term = term(1, BETA_STEP_WIDTH_MAX, 1, false);
+  group[2].quantise = consumer(1, BETA_STEP_WIDTH_MAX, 1);
+  check(beta_vector_run(device, group, 3, &failed) == 0, "the widest row runs: it fits the stack");
 }
 
 static void test_damaged(void) {

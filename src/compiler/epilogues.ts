@@ -50,7 +50,8 @@ function searchThresholds(site: Site): Finding {
   const none = (why: string, zero = false): Finding => ({ thresholds: null, why, zero });
   if (next === undefined || others.length > 0)
     return none('two quantisers read the result', site.next.some(isSign));
-  if (next.kind === 'range') return none('the next step size is found at run time');
+  if (next.kind === 'range' || next.offset === 'minimum')
+    return none('the next step size or offset is found at run time', isSign(next));
   if (next.bits !== 1) return none(`${2 ** next.bits} levels need more than one threshold`);
   // Without a known scale, or a monotone function of D, no search can exclude a zero.
   if (site.obstacle && site.accumulators.bound === 0) return none(site.obstacle, next.signed);

@@ -11,12 +11,16 @@ import { ImportError } from './import-error.js';
 /** In the order in which their fingerprints are unmistakable. */
 const FAMILIES: readonly Family[] = [bit, binaryBert, biBert, ternaryBert];
 
-/** Fingerprints of families that are known but have no importer, so that the error can name them. */
-const KNOWN: readonly { readonly name: string; readonly matches: (key: string) => boolean }[] = [
-  { name: 'BinaryBERT', matches: (key) => /_[12]\.weight$/.test(key) },
-  { name: 'BiBERT', matches: (key) => key.endsWith('.gate') },
-  { name: 'TernaryBERT', matches: (key) => key.endsWith('.weight_clip_val') },
-  { name: 'full-precision BERT', matches: (key) => /(^|\.)bert\.encoder\.layer\./.test(key) },
+/** Fingerprints of what no importer takes, so that the error can say what it is. */
+const KNOWN: readonly { readonly says: string; readonly matches: (key: string) => boolean }[] = [
+  {
+    says: 'this looks like TernaryBERT, but weight_bits in config.json is not 2',
+    matches: (key) => key.endsWith('.weight_clip_val'),
+  },
+  {
+    says: 'this looks like full-precision BERT, which has to be binarised by training first',
+    matches: (key) => /(^|\.)bert\.encoder\.layer\./.test(key),
+  },
 ];
 
 /** Imports a checkpoint. Throws ImportError: unknown family, missing or misshapen tensors, settings without support. */
@@ -28,6 +32,6 @@ export function importModel(checkpoint: Checkpoint, context: ImportContext): Mod
   const supported = FAMILIES.map(({ name }) => name).join(', ');
   throw new ImportError(
     'unknown-family',
-    `${checkpoint.file}: ${known ? `this looks like ${known.name}, which has no importer yet` : 'no known family of binary Transformers has such tensors'}; supported: ${supported}`,
+    `${checkpoint.file}: ${known?.says ?? 'no known family of binary Transformers has such tensors'}; supported: ${supported}`,
   );
 }

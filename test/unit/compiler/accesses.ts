@@ -2,7 +2,7 @@
  * Which bytes of the window a descriptor or a vector step touches, written from the contract (sections 3 and 4) and from
  * native/vector/steps.yaml alone.
  */
-import { STEP, STEP_BYTES } from '../../../src/native/steps.generated.js';
+import { FOUND_BYTES, STEP, STEP_BYTES, STEP_QUANTISER } from '../../../src/native/steps.generated.js';
 import { extentsOf, readFields } from '../../oracle/qmm.js';
 
 export type Span = readonly [off: number, bytes: number];
@@ -99,92 +99,145 @@ export function readStep(records: Uint8Array, index: number): StepRecord {
   };
 }
 
-/** What a producer touches with the QUANTISE records behind it. */
+/** A producer with the records behind it. */
+export interface StepGroup {
+  readonly producer: StepRecord;
+  readonly terms: readonly StepRecord[];
+  readonly consumers: readonly StepRecord[];
+  /** Records of all of them. */
+  readonly count: number;
+}
+
+/** The group that begins at record `index`; throws where a record is not one that may stand in its place. */
+export function readGroup(records: Uint8Array, index: number): StepGroup {
+  const producer = readStep(records, index);
+  if (['QUANTISE', 'TERM', 'TABLE'].includes(producer.name))
+    throw new Error(`record ${index}: a ${producer.name} record without a producer`);
+  const { terms = 0, consumers = 0 } = producer.fields;
+  const behind = (first: number, count: number, name: StepName) =>
+    Array.from({ length: count }, (_, i) => {
+      const record = readStep(records, first + i);
+      if (record.name !== name)
+        throw new Error(`record ${first + i}: ${record.name} where ${name} is announced`);
+      return record;
+    });
+  return {
+    producer,
+    terms: behind(index + 1, terms, producer.name === 'EMBED' ? 'TABLE' : 'TERM'),
+    consumers: behind(index + 1 + terms, consumers, 'QUANTISE'),
+    count: 1 + terms + consumers,
+  };
+}
+
+/** Every group of a program. */
+export function readGroups(records: Uint8Array): StepGroup[] {
+  const groups: StepGroup[] = [];
+  for (let index = 0; index * STEP_BYTES < records.byteLength; ) {
+    const group = readGroup(records, index);
+    groups.push(group);
+    index += group.count;
+  }
+  return groups;
+}
+
+/** What a producer touches with the records behind it. */
 export interface StepAccesses {
   readonly reads: readonly Span[];
   /** Float rows; allowed to replace the rows that are read. */
   readonly out: readonly Span[];
-  /** Planes and minima of the consumers; never among what is read. */
-  readonly consumed: readonly Span[];
+  /** Planes of the consumers; never among what is read. */
+  readonly planes: readonly Span[];
+  /** Steps and offsets that the consumers find; never among what is read. */
+  readonly found: readonly Span[];
 }
 
-/** What a producer and its consumers touch. */
-export function stepAccesses(
-  { name, fields: s }: StepRecord,
-  consumers: readonly StepRecord[],
-): StepAccesses {
-  const at = (field: string) => s[field]!;
-  /** An array behind an address field; nothing where it is absent. */
-  const array = (field: string, count: number, size: number): Span[] =>
-    at(field) === 0 ? [] : [[at(field), count * size]];
-  const width = name === 'SOFTMAX' ? at('tokens') : at('width');
-  const lines = name === 'SOFTMAX' ? at('tokens') : at('rows');
-  const heads = name === 'SOFTMAX' ? at('heads') : 1;
-  const accumulators = () => rows(at('acc_off'), at('acc_stride'), lines, width * 4);
+/** An array behind an address field; nothing where it is absent. */
+const array = (off: number, count: number, size: number): Span[] => (off === 0 ? [] : [[off, count * size]]);
+
+/** Rows, columns and sequences of what a producer hands to its consumers. */
+function shapeOf({ name, fields: s }: StepRecord): { lines: number; width: number; sequences: number } {
+  if (name === 'SOFTMAX') return { lines: s.heads! * s.tokens!, width: s.tokens!, sequences: 1 };
+  return { lines: s.rows!, width: s.width!, sequences: s.sequences ?? 0 };
+}
+
+/** What one TERM reads. */
+function termReads({ fields: t }: StepRecord, { lines, width, sequences }: Shape, byRow: boolean): Span[] {
+  const channels = byRow ? lines : width;
   const reads: Span[] = [];
+  for (let block = 0; block < width / t.block!; block++)
+    reads.push(...rows(t.acc_off! + block * t.block_stride!, t.acc_stride!, lines, t.block! * 4));
+  reads.push(...array(t.scale_off!, channels, 8));
+  reads.push(
+    ...array(t.found_a_off!, sequences, FOUND_BYTES),
+    ...array(t.found_b_off!, sequences, FOUND_BYTES),
+  );
+  if (t.sums_stride) reads.push(...rows(t.sums_off!, t.sums_stride, sequences, width * 4));
+  else reads.push(...array(t.sums_off!, channels, 8));
+  return reads;
+}
+
+type Shape = ReturnType<typeof shapeOf>;
+
+/** What a group touches. */
+export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAccesses {
+  const { name, fields: s } = producer;
+  const shape = shapeOf(producer);
+  const { lines, width, sequences } = shape;
+  const field = (key: string, count: number, size: number) => array(s[key]!, count, size);
+  const starts = () => field('starts_off', sequences + 1, 4);
+  const norm = () => [...field('gamma_off', width, 4), ...field('beta_off', width, 4)];
+  const reads: Span[] = terms.flatMap((term) => {
+    if (term.name === 'TERM') return termReads(term, shape, s.by_row === 1);
+    const { word_off, word_stride, word_scale_off } = term.fields;
+    return [...array(word_off!, s.words!, word_stride!), ...array(word_scale_off!, s.words!, 8)];
+  });
+  let out = name === 'SOFTMAX' || name === 'PICK' ? [] : field('out_off', lines * width, 4);
   switch (name) {
     case 'EMBED':
-      for (const field of ['ids_off', 'positions_off', 'types_off']) reads.push(...array(field, lines, 4));
+      for (const key of ['ids_off', 'positions_off', 'types_off']) reads.push(...field(key, lines, 4));
       reads.push(
-        ...array('word_off', at('words'), at('word_stride')),
-        ...array('word_scale_off', at('words'), 8),
+        ...field('position_off', s.positions! * width, 4),
+        ...field('type_off', s.types! * width, 4),
       );
-      reads.push(
-        ...array('position_off', at('positions') * width, 4),
-        ...array('type_off', at('types') * width, 4),
-      );
-      reads.push(...array('gamma_off', width, 4), ...array('beta_off', width, 4));
+      reads.push(...starts(), ...norm());
       break;
-    case 'AFFINE': {
-      const channels = at('by_row') ? lines : width;
-      for (let block = 0; block < width / at('block'); block++) {
-        reads.push(
-          ...rows(at('acc_off') + block * at('block_stride'), at('acc_stride'), lines, at('block') * 4),
-        );
-      }
-      reads.push(...array('scale_off', channels, 8), ...array('bias_off', channels, 4));
-      reads.push(...array('starts_off', at('sequences') + 1, 4), ...array('t_off', at('sequences'), 8));
-      if (at('sums_stride'))
-        reads.push(...rows(at('sums_off'), at('sums_stride'), at('sequences'), width * 4));
-      else reads.push(...array('sums_off', width, 8));
+    case 'AFFINE':
+      reads.push(...starts(), ...field('bias_off', s.by_row ? lines : width, 4));
       break;
-    }
     case 'NORM':
-      reads.push(...accumulators(), ...array('scale_off', width, 8), ...array('bias_off', width, 4));
       reads.push(
-        ...array('starts_off', at('sequences') + 1, 4),
-        ...array('t_off', at('sequences'), 8),
-        ...array('sums_off', width, 8),
-      );
-      reads.push(
-        ...array('residual_off', lines * width, 4),
-        ...array('gamma_off', width, 4),
-        ...array('beta_off', width, 4),
+        ...starts(),
+        ...field('bias_off', width, 4),
+        ...field('residual_off', lines * width, 4),
+        ...norm(),
       );
       break;
     case 'SOFTMAX':
-      for (let head = 0; head < heads; head++) {
-        reads.push(...rows(at('acc_off') + head * at('head_stride'), at('acc_stride'), lines, width * 4));
-      }
-      reads.push(...array('table_off', at('table_length'), 8));
+      reads.push(
+        ...rows(s.acc_off!, s.acc_stride!, lines, width * 4),
+        ...field('table_off', s.table_length!, 8),
+      );
+      reads.push(...field('found_a_off', 1, FOUND_BYTES), ...field('found_b_off', 1, FOUND_BYTES));
+      break;
+    case 'PICK':
+      reads.push(...starts(), ...field('index_off', lines, 4), ...field('x_off', s.x_rows! * width, 4));
       break;
     case 'DENSE':
-      reads.push(
-        ...array('x_off', lines * width, 4),
-        ...array('weight_off', at('out_width') * width, 4),
-        ...array('bias_off', at('out_width'), 4),
-      );
-      return { reads, out: array('out_off', lines * at('out_width'), 4), consumed: [] };
-    case 'QUANTISE':
-      throw new Error('a QUANTISE record without a producer');
+      reads.push(...field('x_off', lines * width, 4), ...field('weight_off', s.out_width! * width, 4));
+      reads.push(...field('bias_off', s.out_width!, 4));
+      out = field('out_off', lines * s.out_width!, 4);
+      break;
+    default:
+      throw new Error(`a ${name} record without a producer`);
   }
-  const consumed: Span[] = [];
+  const planes: Span[] = [];
+  const found: Span[] = [];
   for (const { fields: q } of consumers) {
-    if (q.shift_off) reads.push([q.shift_off, width * 4]);
-    const bytes = Math.ceil((q.k0! + width) / 128) * 16 * 2 ** (q.format! & 7);
-    for (let head = 0; head < heads; head++)
-      consumed.push(...rows(q.out_off! + head * q.out_head_stride!, q.out_stride!, lines, bytes));
-    if (q.kind === 2) consumed.push([q.found_off!, (name === 'SOFTMAX' ? 1 : at('sequences')) * 8]);
+    reads.push(...array(q.shift_off!, width, 4));
+    planes.push(
+      ...rows(q.out_off!, q.out_stride!, lines, Math.ceil(width / 128) * 16 * 2 ** (q.format! & 7)),
+    );
+    if (q.kind! >= STEP_QUANTISER.ROUND_FROM_MIN) found.push([q.found_off!, sequences * FOUND_BYTES]);
   }
-  return { reads, out: name === 'SOFTMAX' ? [] : array('out_off', lines * width, 4), consumed };
+  return { reads, out, planes, found };
 }

@@ -4,7 +4,7 @@
  * that covers it, and neither side sees the other's bytes before they are synced (contract sections 2 and 8). Nothing is
  * computed.
  */
-import { descriptorAccesses, readStep, type Span, stepAccesses } from './accesses.js';
+import { descriptorAccesses, readGroup, type Span, stepAccesses } from './accesses.js';
 
 const LINE = 64;
 
@@ -23,8 +23,8 @@ export class HazardDetector {
   readonly #defined: Uint8Array;
   /** Written, and read by nobody since. */
   readonly #unread: Uint8Array;
-  /** Written last by the engine. */
-  readonly #ofEngine: Uint8Array;
+  /** Integer results and found steps: read by one step, and by one only. */
+  readonly #readOnce: Uint8Array;
   /** Written by the engine, not yet synced for the CPU; written by the CPU, not yet synced for the engine. */
   readonly #hiddenFromCpu: Uint8Array;
   readonly #hiddenFromEngine: Uint8Array;
@@ -40,7 +40,7 @@ export class HazardDetector {
     const bytes = () => new Uint8Array(windowBytes);
     const words = () => new Int32Array(windowBytes);
     [this.#allowed, this.#defined, this.#unread] = [bytes(), bytes(), bytes()];
-    [this.#ofEngine, this.#hiddenFromCpu, this.#hiddenFromEngine] = [bytes(), bytes(), bytes()];
+    [this.#readOnce, this.#hiddenFromCpu, this.#hiddenFromEngine] = [bytes(), bytes(), bytes()];
     [this.#engineReads, this.#engineWrites, this.#stepReads] = [words(), words(), words()];
     for (const { off, bytes } of model) {
       this.#allowed.fill(1, off, off + bytes);
@@ -92,7 +92,7 @@ export class HazardDetector {
         this.#engineWrites[at] = this.submitted;
         this.#defined[at] = 1;
         this.#hiddenFromCpu[at] = 1;
-        this.#ofEngine[at] = 1;
+        this.#readOnce[at] = 1;
         const lost = this.#unread[at];
         this.#unread[at] = 1;
         if (this.#allowed[at] !== 2) return 'the engine writes outside the arena, or to an input';
@@ -123,23 +123,29 @@ export class HazardDetector {
   runVector(records: Uint8Array, first: number, count: number): void {
     for (let index = first; index < first + count; ) {
       this.#step++;
-      const producer = readStep(records, index);
-      this.#where = `step record ${index} (${producer.name})`;
-      const { consumers = 0 } = producer.fields;
-      if (index + 1 + consumers > first + count) this.#fail('its consumers are not part of the operation');
-      const { reads, out, consumed } = stepAccesses(
-        producer,
-        Array.from({ length: consumers }, (_, i) => readStep(records, index + 1 + i)),
-      );
+      const group = readGroup(records, index);
+      this.#where = `step record ${index} (${group.producer.name})`;
+      if (index + group.count > first + count)
+        this.#fail('its terms or consumers are not part of the operation');
+      const { reads, out, planes, found } = stepAccesses(group);
       this.cpuReads(reads);
       this.#each(
-        consumed,
+        [...planes, ...found],
         (at) => this.#stepReads[at] === this.#step && 'a consumer overwrites what its own step reads',
       );
       this.#cpuWrites(out);
-      this.#cpuWrites(consumed);
-      index += 1 + consumers;
+      this.#cpuWrites(planes);
+      this.#cpuWrites(found, 1);
+      index += group.count;
     }
+  }
+
+  /** The end of a run, after its results have been read. */
+  end(): void {
+    this.#where = 'end';
+    if (this.waited !== this.submitted) this.#fail('the engine may still be working');
+    const at = this.#unread.findIndex((unread, off) => unread === 1 && this.#allowed[off] === 2);
+    if (at >= 0) this.#fail(`nobody has read what was written, at 0x${at.toString(16)}`);
   }
 
   cpuReads(spans: readonly Span[]): void {
@@ -151,17 +157,17 @@ export class HazardDetector {
       if (!this.#defined[at]) return 'the CPU reads a byte that nobody wrote';
       if (this.#engineWrites[at]! > this.waited) return 'the CPU reads what the engine may still be writing';
       if (this.#hiddenFromCpu[at]) return 'the CPU reads what the engine wrote and nobody synced';
-      // Integer results are used once: a second time means that a newer result is missing.
-      return this.#ofEngine[at] && again && 'the CPU reads a result of the engine for the second time';
+      // A second time means that a newer result is missing, or that it is another sequence's.
+      return this.#readOnce[at] && again && 'the CPU reads a result for the second time';
     });
   }
 
-  #cpuWrites(spans: readonly Span[]): void {
+  #cpuWrites(spans: readonly Span[], readOnce: 0 | 1 = 0): void {
     this.#each(spans, (at) => {
       this.#defined[at] = 1;
       this.#hiddenFromEngine[at] = 1;
       this.#hiddenFromCpu[at] = 0;
-      this.#ofEngine[at] = 0;
+      this.#readOnce[at] = readOnce;
       const lost = this.#unread[at];
       this.#unread[at] = 1;
       if (this.#allowed[at] !== 2) return 'the CPU writes outside the arena, or to an input';

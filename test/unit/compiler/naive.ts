@@ -1,4 +1,4 @@
-/** The quantisers by their definition (docs/quantisation.md), written without the compiler's. */
+/** Quantisers and accumulators by their definition (docs/quantisation.md), written without the compiler's. */
 
 /** The integer nearest to x, the even one of two that are equally near: torch.round. */
 export function nearestEven(x: number): number {
@@ -23,4 +23,13 @@ export function naiveCode({ signed, bits, step }: NaiveQuantiser, value: number)
   const code = nearestEven(value / step);
   if (code < lowest) return lowest;
   return code > highest ? highest : code + 0; // A zero without a sign.
+}
+
+/** Whole numbers from one to another, both included. */
+export const between = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+/** Every accumulator that can occur: up to the bound, and of the parity of K where operands have no zeros. */
+export function accumulatorsOf({ bound, parityOf }: { bound: number; parityOf: number | null }): number[] {
+  return between(-bound, bound).filter((d) => parityOf === null || Math.abs(d - parityOf) % 2 === 0);
 }

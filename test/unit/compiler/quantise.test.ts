@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { quantise, roundHalfEven } from '../../../src/compiler/quantise.js';
-import { codeRange, type OperandBits, type Quantiser } from '../../../src/model/description.js';
+import { codeRange, isFound, type OperandBits, type Quantiser } from '../../../src/model/description.js';
 import { naiveCode } from './naive.js';
 
 const quantiser = (
@@ -9,7 +9,8 @@ const quantiser = (
   bits: OperandBits,
   step = 1,
   shift: number[] | null = null,
-): Quantiser => ({
+): Quantiser & { readonly kind: 'fixed' } => ({
+  kind: 'fixed',
   signed,
   bits,
   step,
@@ -42,16 +43,31 @@ describe('rounding', () => {
 });
 
 describe('codes', () => {
+  const ranges = (kind: Quantiser['kind'], signed: boolean) =>
+    ([1, 2, 4, 8] as const).map((bits) => codeRange({ kind, signed, bits }));
+
   it('have the ranges of their formats', () => {
-    expect(([1, 2, 4, 8] as const).map((bits) => codeRange({ signed: true, bits }))).toEqual([
+    expect(ranges('fixed', true)).toEqual([
       { qmin: -1, qmax: 1 },
       { qmin: -2, qmax: 1 },
       { qmin: -8, qmax: 7 },
       { qmin: -128, qmax: 127 },
     ]);
-    expect(([1, 2, 4, 8] as const).map((bits) => codeRange({ signed: false, bits }))).toEqual(
-      [1, 3, 15, 255].map((qmax) => ({ qmin: 0, qmax })),
-    );
+    for (const kind of ['fixed', 'range'] as const)
+      expect(ranges(kind, false)).toEqual([1, 3, 15, 255].map((qmax) => ({ qmin: 0, qmax })));
+  });
+
+  it('of a signed range are symmetric: the lowest code of the format does not occur', () => {
+    expect(ranges('range', true)).toEqual([1, 1, 7, 127].map((qmax) => ({ qmin: -qmax, qmax })));
+  });
+
+  it('need something found at run time where the step or the offset is not known', () => {
+    const fixed = quantiser(false, 4);
+    const range: Quantiser = { kind: 'range', signed: true, bits: 8, clip: null, shift: null };
+    expect(isFound(fixed)).toBe(false);
+    expect(isFound({ ...fixed, offset: 'minimum' })).toBe(true);
+    expect(isFound(range)).toBe(true);
+    expect(isFound({ ...range, signed: false, clip: { low: -1, high: 1 } })).toBe(true);
   });
 
   it('of one signed bit are signs, and 0 has one of its own', () => {
@@ -75,10 +91,12 @@ describe('codes', () => {
     ).toEqual([-8, -8, -8, 0, 0, 2, 7, 7, 7]);
   });
 
-  it('add the shift of their channel and take the run-time offset away before they divide', () => {
+  it('add the shift of their channel before they divide', () => {
     const u2 = quantiser(false, 2, 0.5, [0, 1, -1]);
     expect([0, 1, 2].map((channel) => quantise(u2, 0.3, channel))).toEqual([1, 3, 0]);
-    expect([0, 1, 2].map((channel) => quantise(u2, 0.3, channel, -1.2))).toEqual([3, 3, 1]);
+    // Of value and shift together: neither alone is above half a step.
+    const bit = quantiser(false, 1, 1, [0.3]);
+    expect([quantise(bit, 0.3, 0), quantise(quantiser(false, 1), 0.3, 0)]).toEqual([1, 0]);
   });
 
   it('are those of the definition for any value', () => {

@@ -49,7 +49,9 @@ test('a float64 file decides signs with all its bits', async () => {
       tensor.data = Float64Array.from({ length: 256 }, (_, i) => (i % 2 === 0 ? 1 + 2 ** -40 : 1 - 2 ** -40));
     }),
   );
-  expect([...description.layers[0]!.query.weight.codes]).toEqual(new Array(128).fill([1, -1]).flat());
+  expect([...description.layers[0]!.query.branches[0]!.weight.codes]).toEqual(
+    new Array(128).fill([1, -1]).flat(),
+  );
 });
 
 test('names with the module. prefix of DataParallel', async () => {

@@ -1,7 +1,8 @@
 // What the released code of BiT really computes, against what one would expect of it: each trap of the importer.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import type { Linear, ModelDescription, Norm } from '../../../src/model/description.js';
+import type { Branch, Linear, ModelDescription, Norm } from '../../../src/model/description.js';
+import type { LinearPlan } from '../../../src/model/plan.js';
 import { withModel } from '../../golden/support.js';
 import { BitOracle } from '../../oracle/bit.js';
 import type { RandomBitCheckpoint } from '../../oracle/random.js';
@@ -23,6 +24,12 @@ const QUERY = `${SELF}.query`;
 const WORDS = 'bert.embeddings.word_embeddings.weight';
 
 const describe = async (checkpoint: RandomBitCheckpoint) => described(saved(folder, checkpoint));
+
+/** The one branch that every linear layer of BiT has. */
+function branch({ branches }: Linear): Branch {
+  expect(branches).toHaveLength(1);
+  return branches[0]!;
+}
 
 /** Every quantised linear layer of a one-layer model. */
 function linears({ layers, pooler }: ModelDescription): Linear[] {
@@ -56,7 +63,7 @@ test('the sign of a weight is taken after centring, its scale from the uncentred
       });
     }),
   );
-  const { weight, weightScale } = description.layers[0]!.query;
+  const { weight, weightScale } = branch(description.layers[0]!.query);
   expect([...weightScale]).toEqual([1.5]);
   expect({ rows: weight.rows, cols: weight.cols }).toEqual({ rows: 16, cols: 16 });
   expect([...weight.codes]).toEqual(new Array(64).fill([1, -1, -1, 1]).flat());
@@ -79,7 +86,7 @@ test.each([
       weightLayerwise: layerwise,
     }),
   );
-  const { weight, weightScale } = description.layers[0]!.query;
+  const { weight, weightScale } = branch(description.layers[0]!.query);
   expect([...weightScale]).toEqual(scales);
   // The centre is the mean of the whole matrix either way: 8.5 * (12 - 4) / 16 = 4.25, so rows 0 to 3 are all -1.
   const expected = Array.from({ length: 256 }, (_, i) => (Math.floor(i / 16) >= 4 && i % 4 !== 0 ? 1 : -1));
@@ -95,13 +102,14 @@ test.each([
       embedLayerwise: layerwise,
     }),
   );
-  const { word, wordScale } = description.embeddings;
-  expect([...wordScale]).toEqual(Array.from({ length: 90 }, (_, row) => scale(row)));
+  expect(description.embeddings.words).toHaveLength(1);
+  const { codes, scale: scales } = description.embeddings.words[0]!;
+  expect([...scales]).toEqual(Array.from({ length: 90 }, (_, row) => scale(row)));
   // The mean of the whole table is 45.5 / 2 = 22.75: rows 0 to 21 lie below it.
   const expected = Array.from({ length: 90 * 16 }, (_, i) =>
     Math.floor(i / 16) >= 22 && i % 4 !== 0 ? 1 : -1,
   );
-  expect([...word.codes]).toEqual(expected);
+  expect([...codes.codes]).toEqual(expected);
 });
 
 test('a missing embed_layerwise or weight_layerwise means the default of the released scripts, and is said', async () => {
@@ -112,8 +120,8 @@ test('a missing embed_layerwise or weight_layerwise means the default of the rel
       rowsOfGrowingMagnitude(values(checkpoint, WORDS), 16);
     }),
   );
-  expect(description.layers[0]!.query.weightScale).toHaveLength(1);
-  expect(new Set(description.embeddings.wordScale).size).toBe(90);
+  expect(branch(description.layers[0]!.query).weightScale).toHaveLength(1);
+  expect(new Set(description.embeddings.words[0]!.scale).size).toBe(90);
   expect(warnings).toEqual([
     expect.stringMatching(/weight_layerwise.*true/),
     expect.stringMatching(/embed_layerwise.*false/),
@@ -127,8 +135,8 @@ test.each([1e-7, 0, -3])('a learned step of %d is clamped to 1e-5', async (store
       values(checkpoint, `${SELF}.clip_attn`)[0] = stored;
     }),
   );
-  expect(description.layers[0]!.query.input.step).toBe(1e-5);
-  expect(description.layers[0]!.p.step).toBe(1e-5);
+  expect(branch(description.layers[0]!.query).input).toMatchObject({ kind: 'fixed', step: 1e-5 });
+  expect(description.layers[0]!.p).toMatchObject({ kind: 'fixed', step: 1e-5 });
 });
 
 test('a step of exactly 1.0 is kept, with a warning that names the tensor and goes into the provenance', async () => {
@@ -137,7 +145,7 @@ test('a step of exactly 1.0 is kept, with a warning that names the tensor and go
     values(each, `${SELF}.clip_key`)[0] = 1;
   });
   const { warnings, provenance, plan } = await imported(saved(folder, checkpoint));
-  expect(plan.layers[0]!.down.input.step).toBe(1);
+  expect(plan.layers[0]!.down.branches[0]!.input.step).toBe(1);
   expect(warnings).toHaveLength(2);
   expect(
     warnings.some((text) => text.startsWith(`${LAYER}.output.dense.input_clip_val is exactly 1.0`)),
@@ -166,10 +174,12 @@ test('a weight on the mean has code 0: two planes, and the logits of the definit
   await withModel(saved(folder, checkpoint), ({ artifact, session }) => {
     const { layers, pooler, embeddings } = artifact.plan;
     const ternary = { format: 0x11, stride: 32 };
-    expect([layers[0]!.query.weight, layers[0]!.up.weight, pooler.weight, embeddings.word]).toMatchObject(
+    const planes = ({ branches }: LinearPlan) => branches[0]!.weight;
+    const { query, key, up } = layers[0]!;
+    expect([planes(query), planes(up), planes(pooler), embeddings.words[0]!.planes]).toMatchObject(
       new Array(4).fill(ternary),
     );
-    expect(layers[0]!.key.weight).toMatchObject({ format: 0x20, stride: 16 });
+    expect(planes(key)).toMatchObject({ format: 0x20, stride: 16 });
     const ids = [2, 0, 17, 3];
     const expected = new BitOracle(checkpoint.config, checkpoint.tensors).forward(ids);
     expect(expected.minDecisionMargin).toBeGreaterThan(1e-5);
@@ -213,18 +223,14 @@ test('every quantiser has the step and the shift of its own tensors, Q, K and V 
       });
     }),
   );
-  linears(description).forEach(({ name, input }, i) => {
-    expect(name).toBe(names[i]);
-    expect(input.step, name).toBe(2 + i);
-    expect(new Set(input.shift), name).toEqual(new Set([0.5 + i]));
+  linears(description).forEach((linear, i) => {
+    const { input } = branch(linear);
+    expect(linear.name).toBe(names[i]);
+    expect(input).toMatchObject({ kind: 'fixed', step: 2 + i });
+    expect(new Set(input.shift), linear.name).toEqual(new Set([0.5 + i]));
   });
   const { q, k, v, p } = description.layers[0]!;
-  expect([q, k, v, p].map(({ step, shift }) => [step, shift])).toEqual([
-    [20, null],
-    [21, null],
-    [22, null],
-    [23, null],
-  ]);
+  expect([q, k, v, p]).toMatchObject([20, 21, 22, 23].map((step) => ({ kind: 'fixed', step, shift: null })));
 });
 
 test.each([
@@ -236,17 +242,19 @@ test.each([
 ] as const)('W1A%d, sym_quant_ffn_attn %s: offset %s', async (bits, symmetric, offset) => {
   const { description } = await describe(checkpointWith(undefined, { bits, symQuantFfnAttn: symmetric }));
   const { q, k, v, p, query, output, up, down } = description.layers[0]!;
-  for (const quantiser of [q, k, v, query.input, output.input, up.input, description.pooler.input]) {
-    expect(quantiser).toMatchObject({ signed: true, bits, offset: 'none' });
+  const inputs = [query, output, up, description.pooler].map((linear) => branch(linear).input);
+  for (const quantiser of [q, k, v, ...inputs]) {
+    expect(quantiser).toMatchObject({ kind: 'fixed', signed: true, bits, offset: 'none' });
   }
-  for (const quantiser of [p, down.input])
-    expect(quantiser).toMatchObject({ signed: symmetric, bits, offset });
+  for (const quantiser of [p, branch(down).input])
+    expect(quantiser).toMatchObject({ kind: 'fixed', signed: symmetric, bits, offset });
 });
 
 test('the pooler is quantised, the classifier is not', async () => {
   const checkpoint = checkpointWith();
   const { file, plan } = await imported(saved(folder, checkpoint));
-  expect(plan.pooler).toMatchObject({
+  expect(plan.pooler.branches).toHaveLength(1);
+  expect(plan.pooler.branches[0]).toMatchObject({
     weight: { format: 0x20, rows: 16, cols: 16 },
     input: { kind: 'sign', format: 0x20 },
   });

@@ -7,9 +7,10 @@ import type { Range } from '../../../src/device/allocator.js';
 import { Device } from '../../../src/device/device.js';
 import { Artifact } from '../../../src/model/artifact/read.js';
 import { Session } from '../../../src/runtime/session.js';
-import { readStep } from '../compiler/accesses.js';
+import { readGroups } from '../compiler/accesses.js';
 import { HazardDetector, type Region } from '../compiler/hazards.js';
-import { randomArtifact, removeFolder, sequencesOf, temporaryFolder } from './support.js';
+import { biBert, binaryBert, bit, ternaryBert, type Writer } from '../compiler/models.js';
+import { artifactOf, removeFolder, sequencesOf, temporaryFolder } from './support.js';
 
 let folder: string;
 beforeAll(() => {
@@ -17,14 +18,15 @@ beforeAll(() => {
 });
 afterAll(() => removeFolder(folder));
 
-/** The inputs of a program: what its first step and its LayerNorms read that no step writes. */
+/** The inputs of a program: what its first step and its pooler read that no step writes. */
 function inputsOf(steps: Uint8Array): Region[] {
-  const records = Array.from({ length: steps.byteLength / 128 }, (_, index) => readStep(steps, index));
-  const { rows, ids_off, positions_off, types_off } = records[0]!.fields;
-  const { starts_off, sequences } = records.find(({ name }) => name === 'NORM')!.fields;
+  const groups = readGroups(steps);
+  const fields = (name: string) => groups.find(({ producer }) => producer.name === name)!.producer.fields;
+  const { rows, sequences, ids_off, positions_off, types_off, starts_off } = fields('EMBED');
+  const ordinals_off = fields('PICK').starts_off;
   return [
     ...[ids_off, positions_off, types_off].map((off) => ({ off: off!, bytes: rows! * 4 })),
-    { off: starts_off!, bytes: (sequences! + 1) * 4 },
+    ...[starts_off, ordinals_off].map((off) => ({ off: off!, bytes: (sequences! + 1) * 4 })),
   ];
 }
 
@@ -75,14 +77,18 @@ function watch(device: Device): { detector: HazardDetector; programs: () => numb
   };
 }
 
-it.each([1, 2, 4, 8] as const)('W1A%i: no run meets what the run before it left behind', async (bits) => {
+it.each<[string, Writer]>([
+  ...([1, 2, 4, 8] as const).map((bits): [string, Writer] => [`BiT A${bits}`, bit({ bits, seed: bits })]),
+  ['BiBERT', biBert()],
+  ['BinaryBERT A8', binaryBert()],
+  ['BinaryBERT A4', binaryBert({ bits: 4, method: 'lsq' })],
+  ['TernaryBERT', ternaryBert()],
+])('%s: no run meets what the run before it left behind', async (family, write) => {
   const device = Device.open('emu:?window=2M');
   try {
     const watched = watch(device);
-    const session = new Session(
-      device,
-      Artifact.open(await randomArtifact(folder, `bits${bits}`, { bits, seed: bits })),
-    );
+    const name = family.toLowerCase().replace(' ', '-');
+    const session = new Session(device, Artifact.open(await artifactOf(folder, name, write)));
     const runs = [[9], [9], [3, 5], [1], [40, 40, 2], [9], [8, 8, 8, 8], [9], [40, 40, 2]];
     for (const lengths of runs) session.run(sequencesOf(lengths));
     expect(watched.detector.violations).toEqual([]);

@@ -7,11 +7,14 @@ import { Artifact } from '../../../src/model/artifact/read.js';
 import { InputError } from '../../../src/runtime/errors.js';
 import { type Sequence, Session } from '../../../src/runtime/session.js';
 import { bytesOf } from '../../golden/support.js';
-import { randomArtifact, removeFolder, sequencesOf, temporaryFolder, thrown } from './support.js';
+import { biBert, binaryBert, ternaryBert } from '../compiler/models.js';
+import { artifactOf, randomArtifact, removeFolder, sequencesOf, temporaryFolder, thrown } from './support.js';
 
 let folder: string;
 let small: Artifact;
 let other: Artifact;
+/** One of every other family: boolean attention, two branches with found and with fixed steps, ternary weights. */
+const families: Artifact[] = [];
 
 beforeAll(async () => {
   folder = temporaryFolder();
@@ -19,6 +22,14 @@ beforeAll(async () => {
   other = Artifact.open(
     await randomArtifact(folder, 'other', { bits: 4, seed: 2, hidden: 40, intermediate: 64, labels: 3 }),
   );
+  const writers = {
+    bibert: biBert(),
+    'binarybert-a8': binaryBert({ attention: 16 }),
+    'binarybert-a4': binaryBert({ bits: 4, method: 'lsq' }),
+    ternarybert: ternaryBert(),
+  };
+  for (const [name, write] of Object.entries(writers))
+    families.push(Artifact.open(await artifactOf(folder, name, write)));
 });
 afterAll(() => removeFolder(folder));
 
@@ -67,26 +78,29 @@ describe('an input that the model cannot take', () => {
 
 describe('geometries', () => {
   it('in any sequence, with growing and shrinking arenas, never change an answer', () => {
-    const session = new Session(open(), small);
     const sequences = sequencesOf([1, 40, 3, 17, 8, 9, 31, 2, 40, 25]);
-    const expected = alone(new Session(open(), small), sequences);
-    for (const order of [
-      [0],
-      [1],
-      [0, 1, 2],
-      [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
-      [3],
-      [4, 5],
-      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-      [0],
-    ]) {
-      expect(
-        answers(
-          session,
-          order.map((index) => sequences[index]!),
-        ),
-        `order [${order}]`,
-      ).toEqual(order.map((index) => expected[index]));
+    for (const artifact of [small, ...families]) {
+      const session = new Session(open(), artifact);
+      const expected = alone(new Session(open(), artifact), sequences);
+      expect(new Set(expected).size).toBe(sequences.length);
+      for (const order of [
+        [0],
+        [1],
+        [0, 1, 2],
+        [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+        [3],
+        [4, 5],
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+        [0],
+      ]) {
+        expect(
+          answers(
+            session,
+            order.map((index) => sequences[index]!),
+          ),
+          `${artifact.name}, order [${order}]`,
+        ).toEqual(order.map((index) => expected[index]));
+      }
     }
   });
 
@@ -205,25 +219,28 @@ describe('the window', () => {
 });
 
 describe('a device', () => {
-  it.each([
-    ['max_k=40', 'MAX_K', '40', '48'],
-    ['max_kp=1', 'MAX_KP', '1', '2'],
-  ])('with %s is refused: both sides and the model are named', (option, field, has, needs) => {
+  it.each<[string, string, string, string, () => Artifact]>([
+    ['max_k=40', 'MAX_K', '40', '48', () => small],
+    ['max_k=63', 'MAX_K', '63', '64', () => other],
+    ['max_kp=3', 'MAX_KP', '3', '4', () => other],
+  ])('with %s is refused: both sides and the model are named', (option, field, has, needs, artifact) => {
     const device = open(`emu:?${option}`);
     const before = device.allocator.freeBytes;
-    const error = thrown(() => new Session(device, small));
+    const error = thrown(() => new Session(device, artifact()));
     expect(error).toBeInstanceOf(CompatibilityError);
     expect(error.message).toMatch(
-      new RegExp(`^${field}: the device has ${has}, the host needs ${needs} for model small`),
+      new RegExp(`^${field}: the device has ${has}, the host needs ${needs} for model ${artifact().name}`),
     );
     expect(device.allocator.freeBytes).toBe(before);
   });
 
   it('with just enough is taken', () => {
-    const { maxK, maxKp } = small.plan.requirements;
     const sequences = sequencesOf([40, 40, 40, 40, 40]);
-    const session = new Session(open(`emu:?max_k=${maxK}&max_kp=${maxKp}&ring_log2=2`), small);
-    expect(answers(session, sequences)).toEqual(alone(new Session(open(), small), sequences));
+    for (const artifact of [small, other, ...families]) {
+      const { maxK, maxKp } = artifact.plan.requirements;
+      const session = new Session(open(`emu:?max_k=${maxK}&max_kp=${maxKp}&ring_log2=2`), artifact);
+      expect(answers(session, sequences)).toEqual(alone(new Session(open(), artifact), sequences));
+    }
   });
 
   it.each([0, 3, 16])(

@@ -3,19 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { importCheckpoint } from '../../../src/cli/import-model.js';
-import { type RandomBitOptions, randomBitCheckpoint, writeCheckpoint } from '../../oracle/random.js';
-
-const BASE: RandomBitOptions = {
-  seed: 1,
-  layers: 2,
-  hidden: 32,
-  heads: 2,
-  intermediate: 48,
-  vocab: 100,
-  positions: 40,
-  labels: 5,
-  bits: 1,
-};
+import type { RandomBitOptions } from '../../oracle/random.js';
+import { bit, type Writer } from '../compiler/models.js';
 
 /** A folder for artifacts. */
 export function temporaryFolder(): string {
@@ -26,18 +15,18 @@ export function removeFolder(folder: string): void {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Imports a random checkpoint as FOLDER/NAME.beta and returns that path. */
-export async function randomArtifact(
-  folder: string,
-  name: string,
-  changes: Partial<RandomBitOptions> = {},
-): Promise<string> {
+/** Imports a checkpoint as FOLDER/NAME.beta and returns that path. */
+export async function artifactOf(folder: string, name: string, write: Writer): Promise<string> {
   const source = join(folder, `${name}-source`);
-  writeCheckpoint(source, randomBitCheckpoint({ ...BASE, ...changes }));
+  write(source);
   const file = join(folder, `${name}.beta`);
   await importCheckpoint(source, file, {}, { warn: () => undefined, progress: () => undefined });
   return file;
 }
+
+/** The same of a random BiT checkpoint. */
+export const randomArtifact = (folder: string, name: string, changes: Partial<RandomBitOptions> = {}) =>
+  artifactOf(folder, name, bit(changes));
 
 /** Sequences of the given lengths, their ids a fixed function of `seed`. */
 export function sequencesOf(

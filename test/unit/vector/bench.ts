@@ -2,6 +2,7 @@
 import { expect } from 'vitest';
 import { StepWriter } from '../../../src/compiler/step-writer.js';
 import { NativeDevice } from '../../../src/native/device.js';
+import { FOUND_BYTES } from '../../../src/native/steps.generated.js';
 import { fillRandom, random32 } from '../../contract/support/random.js';
 
 type Values = Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array;
@@ -9,6 +10,15 @@ type Values = Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Arra
 const BYTES = 1 << 20;
 /** Nothing lies at the window's start: an address of 0 means absent. */
 const FIRST = 0x1000;
+
+/** Step and offset of one sequence, as steps.yaml has them. */
+export interface Found {
+  readonly step: number;
+  readonly t: number;
+}
+
+/** What an operand has whose quantiser finds nothing. */
+export const NOT_FOUND: Found = { step: 1, t: 0 };
 
 export class Bench {
   readonly native = NativeDevice.open('emu:', BYTES);
@@ -58,6 +68,11 @@ export class Bench {
     return off;
   }
 
+  /** Puts a found array: what the quantiser of an operand stored, an entry for each sequence. */
+  putFound(entries: readonly Found[]): number {
+    return this.put(Float64Array.from(entries.flatMap(({ step, t }) => [step, t])));
+  }
+
   /** Space that a step may write. */
   output(bytes: number): number {
     const off = this.space(bytes);
@@ -75,6 +90,12 @@ export class Bench {
 
   doubles(off: number, count: number): number[] {
     return Array.from({ length: count }, (_, i) => this.view().getFloat64(off + i * 8, true));
+  }
+
+  /** The entry of one sequence. */
+  found(off: number, sequence: number): Found {
+    const [step, t] = this.doubles(off + sequence * FOUND_BYTES, 2) as [number, number];
+    return { step, t };
   }
 
   /** Runs the steps and checks that only outputs changed. */
@@ -135,10 +156,29 @@ export class Draw {
     return [0, ...inner, rows];
   }
 
+  /** How many consumers a producer gets: none, some, the most there may be. */
+  consumers(): number {
+    return this.pick([0, 1, 2, 3, 4, 8]);
+  }
+
+  /** Found entries of `sequences` sequences; powers of two and quarters, or anything. */
+  found(sequences: number, quarters: boolean): Found[] {
+    return Array.from({ length: sequences }, () =>
+      quarters
+        ? { step: this.pick([0.25, 0.5, 1, 2]), t: this.quarter() }
+        : { step: this.fraction() + 0.01, t: this.real() },
+    );
+  }
+
   /** Widths around bytes and blocks. */
   width(): number {
     return this.pick([1, 2, 3, 7, 8, 9, 15, 24, 63, 64, 65, 127, 128, 129, 130, 200, 256, 257, 300]);
   }
+}
+
+/** The sequence of a row, by the row starts: empty ones have none. */
+export function sequenceOf(starts: readonly number[], row: number): number {
+  return starts.findIndex((start, index) => start <= row && row < starts[index + 1]!);
 }
 
 const CASES = 120;

@@ -1,8 +1,19 @@
 /** Records that are malformed in any one field are refused by number, before a byte of the window changes. */
 import { afterAll, describe, expect, it } from 'vitest';
-import { STEP, STEP_BYTES } from '../../../src/native/steps.generated.js';
+import { STEP, STEP_BYTES, STEP_QUANTISER } from '../../../src/native/steps.generated.js';
 import { Bench } from './bench.js';
-import { expectRefusal, fieldOf, PRODUCERS, type Producer, ROWS, validRecords, withFields } from './valid.js';
+import {
+  expectRefusal,
+  fieldOf,
+  firstConsumer,
+  PRODUCERS,
+  type Producer,
+  ROWS,
+  type StepName,
+  stepAt,
+  validRecords,
+  withFields,
+} from './valid.js';
 
 const bench = new Bench();
 const WINDOW = bench.window.byteLength;
@@ -11,26 +22,45 @@ afterAll(() => bench.native.close());
 type Fields = Readonly<Record<string, number>>;
 
 /** Addresses that may be 0, because the operand is optional. */
-const OPTIONAL: Readonly<Record<string, readonly string[]>> = {
+const OPTIONAL: Readonly<Record<StepName, readonly string[]>> = {
   EMBED: ['out_off'],
-  AFFINE: ['scale_off', 'bias_off', 't_off', 'out_off'],
-  NORM: ['scale_off', 'bias_off', 't_off'],
-  SOFTMAX: [],
+  AFFINE: ['bias_off', 'out_off'],
+  NORM: ['bias_off'],
+  SOFTMAX: ['found_a_off', 'found_b_off'],
   DENSE: ['bias_off'],
+  PICK: [],
+  TERM: ['scale_off', 'found_a_off', 'found_b_off', 'sums_off'],
+  TABLE: [],
   QUANTISE: ['shift_off'],
 };
 
+const SIZES = ['rows', 'width', 'out_width', 'x_rows', 'tokens', 'heads', 'sequences', 'words'];
+
 /** Bad values of a field by its name: addresses, strides and sizes are the same everywhere. */
-function badValues(name: string, field: string, now: number): number[] {
+function badValues(name: StepName, field: string, now: number): number[] {
   if (field.endsWith('_off')) {
     const outside = [now + 1, now + 2, WINDOW - 8, WINDOW, 2 ** 32 - 64, 2 ** 32 - 1];
-    return OPTIONAL[name]!.includes(field) ? outside : [0, ...outside];
+    return OPTIONAL[name].includes(field) ? outside : [0, ...outside];
   }
   if (field.endsWith('_stride')) return [now + 1, now + 2, 2 ** 32 - 4, 2 ** 31];
-  if (['rows', 'width', 'out_width', 'tokens', 'heads', 'sequences'].includes(field))
-    return [0, now + 2 ** 20, 2 ** 24 + 1, 2 ** 31, 2 ** 32 - 1];
+  if (SIZES.includes(field)) return [0, now + 2 ** 20, 2 ** 24 + 1, 2 ** 31, 2 ** 32 - 1];
   return [];
 }
+
+/** Whether the record reads a field at all. */
+function isRead(records: Uint8Array, index: number, field: string): boolean {
+  const name = stepAt(records, index);
+  const at = index * STEP_BYTES;
+  // What is found is only stored by the kinds that find something.
+  if (name === 'QUANTISE' && field === 'found_off')
+    return records[at + STEP.QUANTISE.fields.kind.offset]! >= STEP_QUANTISER.ROUND_FROM_MIN;
+  // A single block has no distance to the next.
+  if (name === 'TERM' && field === 'block_stride') return fieldOf(records, index, field) !== 0;
+  return true;
+}
+
+const everyRecord = (records: Uint8Array) =>
+  Array.from({ length: records.byteLength / STEP_BYTES }, (_, index) => index);
 
 describe.each(PRODUCERS)('%s', (name) => {
   it('is taken as it is', () => {
@@ -38,23 +68,28 @@ describe.each(PRODUCERS)('%s', (name) => {
     expect(() => bench.run()).not.toThrow();
   });
 
-  it('is refused with any address, stride or size that is wrong, of its own or of a consumer', () => {
+  it('is taken without any one of its optional operands', () => {
     const records = validRecords(bench, name);
-    for (let index = 0; index * STEP_BYTES < records.byteLength; index++) {
-      const step = index === 0 ? name : 'QUANTISE';
+    for (const index of everyRecord(records)) {
+      for (const field of OPTIONAL[stepAt(records, index)]) {
+        const without = withFields(records, index, { [field]: 0 });
+        expect(
+          () => bench.native.vectorRun(without, 0, everyRecord(records).length),
+          `record ${index} without ${field}`,
+        ).not.toThrow();
+      }
+    }
+  });
+
+  it('is refused with any address, stride or size that is wrong, of its own or of what follows it', () => {
+    const records = validRecords(bench, name);
+    for (const index of everyRecord(records)) {
+      const step = stepAt(records, index);
       for (const field of Object.keys(STEP[step].fields)) {
-        // Minima are only looked at where they are asked for, distances of heads only where there are several.
-        if (field === 'found_off' && records[index * STEP_BYTES + 3] !== 2) continue;
-        if (field === 'out_head_stride' && name !== 'SOFTMAX') continue;
-        const now = fieldOf(records, index, step, field);
-        for (const value of badValues(step, field, now)) {
-          // One minimum for all heads is 8 bytes: there it fits.
-          if (name === 'SOFTMAX' && field === 'found_off' && value === WINDOW - 8) continue;
-          expectRefusal(
-            bench,
-            withFields(records, index, step, { [field]: value }),
-            `${step}.${field} = ${value}`,
-          );
+        if (!isRead(records, index, field)) continue;
+        for (const value of badValues(step, field, fieldOf(records, index, field))) {
+          const wrong = withFields(records, index, { [field]: value });
+          expectRefusal(bench, wrong, `record ${index}, ${step}.${field} = ${value}`);
         }
       }
     }
@@ -64,9 +99,21 @@ describe.each(PRODUCERS)('%s', (name) => {
     steps.flatMap((step) => fields.map((value): [Producer, Fields] => [step, value]));
   const own: [Producer, Fields][] = [
     ...only(
-      ['EMBED', 'AFFINE', 'NORM'],
-      [{ width: 32769 }, { consumers: 3 }, { consumers: 5 }, { consumers: 255 }],
+      ['EMBED', 'AFFINE', 'NORM', 'PICK'],
+      [
+        { width: 32769 },
+        { consumers: 3 },
+        { consumers: 5 },
+        { consumers: 9 },
+        { consumers: 255 },
+        { sequences: 1 },
+        { sequences: 3 },
+        { rows: ROWS - 1 },
+        { rows: ROWS + 1 },
+      ],
     ),
+    ...only(['EMBED', 'AFFINE', 'NORM'], [{ terms: 0 }, { terms: 1 }, { terms: 3 }, { terms: 255 }]),
+    ...only(['SOFTMAX', 'DENSE', 'PICK'], [{ terms: 1 }, { terms: 2 }, { terms: 255 }]),
     ...only(['EMBED', 'NORM'], [{ epsilon: -1 }, { epsilon: Number.NaN }, { epsilon: Infinity }]),
     ...only(
       ['EMBED'],
@@ -81,25 +128,7 @@ describe.each(PRODUCERS)('%s', (name) => {
         { positions: 2 ** 31 },
       ],
     ),
-    ...only(
-      ['EMBED'],
-      [0x00, 0x10, 0x21, 0x12, 0x22, 0x120, 0x31, 2 ** 32 - 1].map((word_format) => ({ word_format })),
-    ),
-    ...only(['EMBED'], [{ word_stride: 48 }, { word_stride: 0 }]),
-    ...only(
-      ['AFFINE'],
-      [
-        { activation: 4 },
-        { activation: 255 },
-        { by_row: 2 },
-        { block: 0 },
-        { block: 64 },
-        { block: 131 },
-        { block: 2 ** 31 },
-      ],
-    ),
-    ...only(['AFFINE'], [{ starts_off: 0 }, { sums_stride: 2 }, { sums_stride: 2 ** 31 }]),
-    ...only(['AFFINE', 'NORM'], [{ sequences: 1 }, { sequences: 3 }, { rows: ROWS - 1 }, { rows: ROWS + 1 }]),
+    ...only(['AFFINE'], [{ activation: 4 }, { activation: 255 }, { by_row: 2 }, { starts_off: 0 }]),
     ...only(
       ['SOFTMAX'],
       [
@@ -114,23 +143,161 @@ describe.each(PRODUCERS)('%s', (name) => {
       ],
     ),
     ...only(['DENSE'], [{ consumers: 1 }, { consumers: 5 }]),
+    ...only(['PICK'], [{ x_rows: 4 }, { x_rows: 1 }]),
   ];
   it.each(own.filter(([step]) => step === name).map(([, fields]) => fields))(
     'is refused with %o',
     (fields) => {
-      expectRefusal(bench, withFields(validRecords(bench, name), 0, name, fields), JSON.stringify(fields));
+      expectRefusal(bench, withFields(validRecords(bench, name), 0, fields), JSON.stringify(fields));
     },
   );
 });
 
-describe('a consumer', () => {
-  const consumer = (producer: Producer, fields: Fields) =>
-    withFields(validRecords(bench, producer), 1, 'QUANTISE', fields);
+describe('what follows a producer', () => {
+  /** Records with `inserted` before number `index`, and the producer's count of them changed. */
+  const grown = (records: Uint8Array, index: number, inserted: Uint8Array, count: Fields) =>
+    withFields(
+      Buffer.concat([
+        records.subarray(0, index * STEP_BYTES),
+        inserted,
+        records.subarray(index * STEP_BYTES),
+      ]),
+      0,
+      count,
+    );
+  const record = (records: Uint8Array, index: number) =>
+    records.slice(index * STEP_BYTES, (index + 1) * STEP_BYTES);
+
+  it.each(['EMBED', 'AFFINE', 'NORM'] as const)('%s: one or two of what it adds up', (name) => {
+    const records = validRecords(bench, name);
+    const first = record(records, 1);
+    const without = (terms: number) =>
+      withFields(Buffer.concat([record(records, 0), records.subarray((3 - terms) * STEP_BYTES)]), 0, {
+        terms,
+      });
+    expect(() => bench.native.vectorRun(without(1), 0, 4)).not.toThrow();
+    const fresh = validRecords(bench, name);
+    expectRefusal(bench, without(0), 'none');
+    expectRefusal(bench, grown(fresh, 1, first, { terms: 3 }), 'three');
+  });
+
+  it.each(['SOFTMAX', 'DENSE', 'PICK'] as const)('%s: nothing to add up', (name) => {
+    const term = record(validRecords(bench, 'AFFINE'), 1);
+    expectRefusal(bench, grown(validRecords(bench, name), 1, term, { terms: 1 }), name);
+  });
+
+  it('up to eight consumers', () => {
+    const records = validRecords(bench, 'NORM');
+    const consumer = record(records, firstConsumer(records));
+    const many = (consumers: number) =>
+      grown(
+        records,
+        firstConsumer(records),
+        Buffer.concat(Array.from({ length: consumers - 2 }, () => consumer)),
+        { consumers },
+      );
+    expect(() => bench.native.vectorRun(many(8), 0, 11)).not.toThrow();
+    validRecords(bench, 'NORM');
+    expectRefusal(bench, many(9), 'nine');
+  });
+});
+
+describe('a term', () => {
+  it.each<Fields>([
+    { op: 0 },
+    { op: STEP.TABLE.op },
+    { op: STEP.QUANTISE.op },
+    { block: 0 },
+    { block: 64 },
+    { block: 131 },
+    { block: 2 ** 31 },
+    { sums_stride: 2 },
+    { sums_stride: 2 ** 31 },
+  ])('is refused with %o, and its producer with it', (fields) => {
+    for (const name of ['AFFINE', 'NORM'] as const) {
+      for (const index of [1, 2]) {
+        const records = withFields(validRecords(bench, name), index, fields);
+        expectRefusal(bench, records, `${name}, term ${index}: ${JSON.stringify(fields)}`);
+      }
+    }
+  });
+
+  it('needs a found entry for every sequence', () => {
+    // One fits there, a second does not.
+    for (const field of ['found_a_off', 'found_b_off']) {
+      const records = withFields(validRecords(bench, 'NORM'), 1, { [field]: WINDOW - 16 });
+      expectRefusal(bench, records, field);
+    }
+  });
+
+  it('has no sums by sequence in a transposed product, where they would be of rows', () => {
+    const byRow = withFields(validRecords(bench, 'AFFINE'), 0, { by_row: 1 });
+    expectRefusal(bench, byRow, 'sums_stride');
+    const count = byRow.byteLength / STEP_BYTES;
+    const fixed = withFields(byRow, 1, { sums_stride: 0 });
+    expect(() => bench.native.vectorRun(fixed, 0, count)).not.toThrow();
+  });
+
+  it('has scales and sums for all rows of a transposed product', () => {
+    const rows = 200;
+    const records = withFields(validRecords(bench, 'AFFINE'), 0, { terms: 1, consumers: 0, by_row: 1 });
+    bench.view().setUint32(fieldOf(records, 0, 'starts_off') + 8, rows, true);
+    const tall = (fields: Fields) =>
+      withFields(withFields(records.slice(0, 2 * STEP_BYTES), 0, { rows, out_off: 0, bias_off: 0 }), 1, {
+        acc_stride: 4,
+        sums_stride: 0,
+        ...fields,
+      });
+    // Enough for the columns, 130 doubles, but not for the rows.
+    const short = WINDOW - 8 * 190;
+    expectRefusal(bench, tall({ scale_off: short }), 'scale_off');
+    expectRefusal(bench, tall({ sums_off: short }), 'sums_off');
+    const long = WINDOW - 8 * rows;
+    expect(() => bench.native.vectorRun(tall({ scale_off: long, sums_off: long }), 0, 2)).not.toThrow();
+  });
+});
+
+describe('a word table', () => {
+  const both = (fields: Fields) => {
+    for (const index of [1, 2]) {
+      const records = withFields(validRecords(bench, 'EMBED'), index, fields);
+      expectRefusal(bench, records, `table ${index}: ${JSON.stringify(fields)}`);
+    }
+  };
+
+  it.each([0x00, 0x10, 0x21, 0x12, 0x22, 0x120, 0x31, 2 ** 32 - 1])(
+    'is refused with format %i',
+    (word_format) => both({ word_format }),
+  );
 
   it.each<Fields>([
     { op: 0 },
-    { op: 3 },
-    { kind: 3 },
+    { op: STEP.TERM.op },
+    { op: STEP.QUANTISE.op },
+    { word_stride: 0 },
+    { word_stride: 16 },
+  ])('is refused with %o', both);
+
+  it('of two planes needs room for both', () => {
+    const binary = 2;
+    const ternary = withFields(validRecords(bench, 'EMBED'), 1, { word_stride: 48 });
+    expectRefusal(bench, ternary, 'ternary rows of 48 bytes');
+    const turned = withFields(validRecords(bench, 'EMBED'), binary, { word_format: 0x11 });
+    expectRefusal(bench, turned, 'ternary rows of 32 bytes');
+  });
+});
+
+describe('a consumer', () => {
+  const consumer = (producer: Producer, fields: Fields) => {
+    const records = validRecords(bench, producer);
+    return withFields(records, firstConsumer(records), fields);
+  };
+
+  it.each<Fields>([
+    { op: 0 },
+    { op: STEP.TERM.op },
+    { op: STEP.NORM.op },
+    { kind: 5 },
     { kind: 255 },
     { format: 0x04 },
     { format: 0x05 },
@@ -156,32 +323,57 @@ describe('a consumer', () => {
     { step: -0.5 },
     { step: Number.NaN },
     { step: Infinity },
-    { k0: 128 },
-    { k0: 2 ** 32 - 1 },
+    { kind: 2, step: 0 },
+    { kind: 2, found_off: 0 },
+    { kind: 3, found_off: 0 },
+    { kind: 4, found_off: 0 },
+    { kind: 3, format: 0x20 },
+    { kind: 3, format: 0x10, qmin: -1, qmax: 0 },
+    { kind: 3, qmax: 0 },
+    { kind: 4, qmax: 0 },
+    { kind: 3, qmax: 128 },
+    { kind: 4, format: 0x02, qmax: 16 },
+    { kind: 3, clip_low: 1 },
+    { kind: 4, clip_low: 1 },
+    { kind: 3, clip_low: 2 },
+    { kind: 3, clip_low: Number.NaN },
+    { kind: 4, clip_high: Number.NaN },
+    { kind: 3, clip_high: -Infinity },
     { out_stride: 0 },
     { out_stride: 16 * 15 },
   ])('is refused with %o, and its producer with it', (fields) => {
     expectRefusal(bench, consumer('NORM', fields), JSON.stringify(fields));
   });
 
-  it('that asks for a minimum is refused where the producer sees one row at a time', () => {
-    for (const name of ['EMBED', 'NORM'] as const) expectRefusal(bench, consumer(name, { kind: 2 }), name);
+  it.each(Object.entries(STEP_QUANTISER))('of kind %s is taken by every producer that has any', (_, kind) => {
+    for (const name of ['EMBED', 'AFFINE', 'NORM', 'SOFTMAX', 'PICK'] as const) {
+      const records = consumer(name, { kind, ...(kind === STEP_QUANTISER.SIGN && { format: 0x11 }) });
+      const count = records.byteLength / STEP_BYTES;
+      expect(() => bench.native.vectorRun(records, 0, count), name).not.toThrow();
+    }
   });
 
-  it('is refused with heads that lie on one another', () => {
-    for (const out_head_stride of [0, 16, 63, 72])
-      expectRefusal(bench, consumer('SOFTMAX', { out_head_stride }), String(out_head_stride));
+  it('needs room for what it finds in every sequence', () => {
+    for (const kind of [2, 3, 4])
+      expectRefusal(bench, consumer('NORM', { kind, found_off: WINDOW - 16 }), `kind ${kind}`);
+  });
+
+  it('is refused with rows that lie on one another, of several heads too', () => {
+    for (const out_stride of [0, 16, 48, 72])
+      expectRefusal(bench, consumer('SOFTMAX', { out_stride }), String(out_stride));
   });
 
   it('without a producer is refused, and so is an unknown step', () => {
     const records = validRecords(bench, 'NORM');
-    expectRefusal(bench, records.slice(STEP_BYTES), 'alone');
-    for (const op of [0, 7, 255]) expectRefusal(bench, withFields(records, 0, 'NORM', { op }), `op ${op}`);
+    expectRefusal(bench, records.slice(STEP_BYTES), 'a term alone');
+    expectRefusal(bench, records.slice(firstConsumer(records) * STEP_BYTES), 'a consumer alone');
+    expectRefusal(bench, validRecords(bench, 'EMBED').slice(STEP_BYTES), 'a word table alone');
+    for (const op of [0, 10, 255]) expectRefusal(bench, withFields(records, 0, { op }), `op ${op}`);
   });
 
   it('that is not among the records is not looked for behind them', () => {
     const records = validRecords(bench, 'NORM');
-    for (const count of [1, 2])
-      expectRefusal(bench, records.slice(0, count * STEP_BYTES), `${count} of 3 records`);
+    for (const count of [1, 2, 3, 4])
+      expectRefusal(bench, records.slice(0, count * STEP_BYTES), `${count} of 5 records`);
   });
 });

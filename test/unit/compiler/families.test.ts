@@ -1,0 +1,122 @@
+/** What the compiler makes of every family: the plan, and the records and products of its programs. */
+import { describe, expect, it } from 'vitest';
+import { STEP_ACTIVATION, STEP_QUANTISER } from '../../../src/native/steps.generated.js';
+import { affine, compiled, doubles, LENGTHS, linears, named, PM1, S2, S8, U1 } from './compiled.js';
+import { biBert, binaryBert, bit, ternaryBert, type Writer } from './models.js';
+
+describe('BiBERT', () => {
+  it('decides probabilities in the engine: 1 where a score is above 0, no softmax', async () => {
+    const { plan, tensors, groups, products } = await compiled(biBert());
+    expect(named(groups, 'SOFTMAX')).toEqual([]);
+    expect(plan.ones).toBeNull();
+    for (const { attention } of plan.layers) {
+      const { probabilities } = attention;
+      expect(probabilities).toMatchObject({ kind: 'boolean', format: U1 });
+      // r = s = D + bias, clamped to one bit, is D > 0 with bias 0. One entry for every key there can be.
+      const table = tensors.get(probabilities.kind === 'boolean' ? probabilities.table : '')!;
+      expect([...new Int32Array(table.slice().buffer)]).toEqual(new Array(40).fill([0, 2 ** 24]).flat());
+    }
+    for (const length of LENGTHS) {
+      const scores = products.filter(({ m, n, k }) => m === length && n === length && k === 16);
+      expect(scores).toHaveLength(plan.layers.length * plan.heads);
+      for (const { oFormat, eOff } of scores) {
+        expect(oFormat).toBe(U1);
+        expect(eOff).not.toBe(0);
+      }
+    }
+  });
+
+  it('carries zeros of the context and of GELU in two planes, and those of projections where they occur', async () => {
+    const { plan } = await compiled(biBert());
+    for (const { attention, output, up, down, query } of plan.layers) {
+      for (const { quantisers } of [affine(attention.context), affine(up.epilogue)])
+        expect(quantisers).toMatchObject([{ kind: 'sign', format: S2 }]);
+      expect([output, down].map(({ branches }) => branches[0]!.input.format)).toEqual([S2, S2]);
+      expect(query.branches[0]!.input.format).toBe(PM1);
+      expect(query.epilogue).toMatchObject({ kind: 'threshold', format: PM1 });
+    }
+    const zeros = await compiled(biBert({ zeroBias: true }));
+    expect(affine(zeros.plan.layers[0]!.value.epilogue).quantisers).toMatchObject([{ format: S2 }]);
+  });
+});
+
+describe('TernaryBERT', () => {
+  it('has ternary weights in two planes and signed ranges, the probabilities included; no sums', async () => {
+    const { plan, products } = await compiled(ternaryBert());
+    expect(plan.ones).toBeNull();
+    expect(products.some(({ aFormat }) => aFormat === U1)).toBe(false);
+    expect(plan.embeddings.words[0]!.planes.format).toBe(S2);
+    for (const linear of [...plan.layers.flatMap(linears), plan.pooler]) {
+      expect(linear.branches).toHaveLength(1);
+      expect(linear.branches[0]!.weight.format, linear.name).toBe(S2);
+      expect(linear.branches[0]!.input).toMatchObject({ kind: 'symmetric', format: S8, qmax: 127 });
+      expect(affine(linear.epilogue).terms[0]!.sums).toBeNull();
+    }
+    for (const { attention } of plan.layers)
+      expect(attention.probabilities).toMatchObject({
+        kind: 'softmax',
+        probability: { kind: 'symmetric', format: S8, clip: { low: -2.5, high: 2.5 } },
+      });
+  });
+});
+
+describe.each<[string, Writer]>([
+  ['BiT A1', bit()],
+  ['BiBERT', biBert()],
+  ['BinaryBERT', binaryBert()],
+  ['TernaryBERT', ternaryBert()],
+])('%s', (_, write) => {
+  it('pools the first token of every sequence, each a sequence of its own for what is found', async () => {
+    const { program, groups } = await compiled(write);
+    const { starts, ordinals } = program.inputs;
+    const [pick, ...others] = named(groups, 'PICK');
+    expect(others).toEqual([]);
+    expect(pick!.producer.fields).toMatchObject({
+      rows: 3,
+      x_rows: 16,
+      sequences: 3,
+      index_off: starts,
+      starts_off: ordinals,
+    });
+    const pooler = groups.at(-2)!;
+    expect(pooler.producer.fields).toMatchObject({
+      activation: STEP_ACTIVATION.TANH,
+      rows: 3,
+      sequences: 3,
+      starts_off: ordinals,
+    });
+    expect(pooler.terms.map(({ fields }) => fields.found_a_off)).toEqual(
+      pick!.consumers.map(({ fields }) => fields.found_off),
+    );
+    expect(groups.at(-1)!.producer.name).toBe('DENSE');
+  });
+
+  it('leaves no bound on what a quantiser without clips takes', async () => {
+    const { groups } = await compiled(write);
+    for (const { fields } of groups.flatMap(({ consumers }) => consumers)) {
+      const clipped = fields.kind! >= STEP_QUANTISER.SYMMETRIC;
+      expect(Number.isFinite(fields.clip_low)).toBe(clipped);
+      expect(Number.isFinite(fields.clip_high)).toBe(clipped);
+      expect(fields.clip_low).toBeLessThan(fields.clip_high!);
+    }
+  });
+});
+
+it('has a table of exponentials where scores are few and their step is known', async () => {
+  const length = async (write: Writer) => {
+    const { plan, tensors } = await compiled(write);
+    const { probabilities } = plan.layers[0]!.attention;
+    if (probabilities.kind !== 'softmax') throw new Error('a softmax was expected');
+    const { exponentials, scale } = probabilities;
+    if (exponentials === null) return 0;
+    const values = doubles(tensors.get(exponentials.tensor)!);
+    expect(values).toEqual(values.map((_, i) => Math.exp(-scale * i)));
+    return values.length;
+  };
+  // Two rows of 16 codes differ by at most 2 * 16 * (largest code)^2.
+  expect(await length(bit())).toBe(33);
+  expect(await length(bit({ bits: 2 }))).toBe(129);
+  expect(await length(binaryBert({ bits: 2, method: 'lsq' }))).toBe(129);
+  expect(await length(bit({ bits: 4 }))).toBe(0);
+  expect(await length(binaryBert({ bits: 2 }))).toBe(0);
+});
