@@ -32,6 +32,9 @@ export interface CompileOptions {
   readonly maxTokens?: number;
 }
 
+/** Why the context of real probabilities is the CPU's. */
+const NOT_QUANTISED = 'P is not quantised';
+
 /** Longest table of exponentials: beyond it exp() is as quick as the cache misses. */
 const EXPONENTIALS_MAX = 1024;
 
@@ -178,7 +181,7 @@ class Compiler {
     const found = (codes !== null && isFound(codes)) || isFound(v);
     const obstacle =
       p === 'real'
-        ? 'P is not quantised'
+        ? NOT_QUANTISED
         : found
           ? 'steps or offsets of P or V are found at run time'
           : this.#headSize % 8 === 0
@@ -200,7 +203,12 @@ class Compiler {
       },
       obstacle,
     };
-    return chooseEpilogue(site, () => ({ terms: [{ scale, sums: null }], bias: null }), this.constants);
+    const epilogue = chooseEpilogue(
+      site,
+      () => ({ terms: [{ scale, sums: null }], bias: null }),
+      this.constants,
+    );
+    return p === 'real' ? { ...epilogue, why: NOT_QUANTISED } : epilogue;
   }
 
   /** The row of ones: the operand that sums codes of V over a sequence, or codes of K over a head. */

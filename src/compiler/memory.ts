@@ -114,7 +114,7 @@ export function probabilityFormat({ attention: { probabilities } }: LayerPlan): 
   return probabilities.kind === 'softmax' ? probabilities.probability.format : probabilities.format;
 }
 
-/** Probabilities of one sequence, all heads; none are stored where they stay real. */
+/** Probabilities of one sequence, all heads; 0 where they stay real, because they are not stored then. */
 export function probabilityBytes({ heads }: Plan, layer: LayerPlan, length: number): number {
   const format = probabilityFormat(layer);
   return format === null ? 0 : heads * length * operandStride(length, format);
@@ -159,10 +159,12 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
       );
     });
   }
-  sizes.need(
-    'probabilities',
-    sum((length) => probabilityBytes(plan, layer, length)),
-  );
+  if (probabilityFormat(layer) !== null) {
+    sizes.need(
+      'probabilities',
+      sum((length) => probabilityBytes(plan, layer, length)),
+    );
+  }
   if (attention.probabilities.kind !== 'boolean') {
     sizes.need(
       'scores',
