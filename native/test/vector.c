@@ -74,6 +74,7 @@ typedef union record {
   beta_step_softmax softmax;
   beta_step_dense dense;
   beta_step_pick pick;
+  beta_step_value value;
 } record;
 
 static uint32_t found(uint32_t sequences) { return space(sequences * BETA_FOUND_BYTES); }
@@ -86,6 +87,7 @@ static beta_step_quantise consumer(uint32_t rows, uint32_t width, uint32_t seque
   const bool is_signed = kind == BETA_STEP_QUANTISER_SIGN || (below(2) && !(kind >= BETA_STEP_QUANTISER_SYMMETRIC && log2 == 0));
   const uint32_t stride = (width + 127) / 128 * 16 * (pm1 ? 1 : bits);
   const double low = below(2) ? -INFINITY : -0.01 * below(1000);
+  const uint32_t blocks = rows % 3 == 0 ? 3 : 1, sums = below(2);
   return (beta_step_quantise){
       .op = BETA_STEP_QUANTISE,
       .format = pm1 ? format_of(0, BETA_ENC_PM1) : format_of(log2, is_signed ? BETA_ENC_S : BETA_ENC_U),
@@ -99,6 +101,9 @@ static beta_step_quantise consumer(uint32_t rows, uint32_t width, uint32_t seque
       .out_stride = stride,
       .out_off = space(rows * stride),
       .found_off = found(sequences),
+      .sums_off = sums ? space(rows * 8) : 0,
+      .sums_rows = sums ? rows / blocks : 0,
+      .sums_stride = sums ? rows / blocks * 8 : 0,
   };
 }
 
@@ -119,6 +124,8 @@ static beta_step_term term(uint32_t rows, uint32_t width, uint32_t sequences, bo
       .sums_off = sums == 0 ? 0 : sums == 1 ? space(channels * 8) : space(sequences * width * 4),
       .sums_stride = sums == 2 ? width * 4 : 0,
       .sums_scale = 0.5,
+      .row_sums_off = below(2) ? space(blocks * rows * 8) : 0,
+      .row_sums_stride = rows * 8,
   };
 }
 
@@ -166,7 +173,15 @@ static record softmax(uint32_t tokens, uint32_t heads) {
   return (record){.softmax = {.op = BETA_STEP_SOFTMAX, .tokens = tokens, .heads = heads, .acc_off = acc,
                               .acc_stride = tokens * 4, .scale = 0.05, .found_a_off = below(2) ? found(1) : 0,
                               .found_b_off = below(2) ? found(1) : 0, .table_off = length ? space(length * 8) : 0,
-                              .table_length = length}};
+                              .table_length = length, .key_sums_off = below(2) ? space(heads * tokens * 4) : 0,
+                              .key_sums_stride = tokens * 4}};
+}
+
+static beta_step_value value(uint32_t tokens, uint32_t width) {
+  const uint32_t log2 = below(4), encoding = below(log2 == 0 ? 3 : 2), stride = ((tokens + 127) / 128 * 16) << log2;
+  return (beta_step_value){.op = BETA_STEP_VALUE, .width = width, .off = space(width * stride), .stride = stride,
+                           .format = format_of(log2, encoding), .found_off = below(2) ? found(1) : 0, .scale = 0.5,
+                           .codes_off = space(tokens * width * 4)};
 }
 
 static record dense(uint32_t rows, uint32_t width) {
@@ -186,9 +201,11 @@ static record pick(uint32_t rows, uint32_t width, uint32_t sequences) {
 /* A producer with its terms and consumers, all valid; returns how many records. */
 static uint32_t valid_group(uint32_t op, record group[GROUP_MAX]) {
   fill_with_noise();
-  const bool attends = op == BETA_STEP_SOFTMAX;
+  const bool attends = op == BETA_STEP_SOFTMAX, real = attends && below(2);
   const uint32_t heads = between(1, 3), tokens = between(1, 40), words = between(1, 9);
-  const uint32_t rows = attends ? heads * tokens : between(1, 6), width = attends ? tokens : between(1, 300);
+  /* With V behind it, a softmax leaves rows of the context. */
+  const uint32_t rows = real ? tokens : attends ? heads * tokens : between(1, 6);
+  const uint32_t width = real ? heads * between(1, 70) : attends ? tokens : between(1, 300);
   const uint32_t sequences = attends ? 1 : between(1, 3);
   const bool by_row = op == BETA_STEP_AFFINE && below(2);
   uint32_t terms = between(1, BETA_STEP_TERMS_MAX), consumers = below(BETA_STEP_CONSUMERS_MAX + 1);
@@ -196,7 +213,7 @@ static uint32_t valid_group(uint32_t op, record group[GROUP_MAX]) {
     case BETA_STEP_EMBED: group[0] = embed(rows, width, sequences, words); break;
     case BETA_STEP_AFFINE: group[0] = affine(rows, width, sequences, by_row); break;
     case BETA_STEP_NORM: group[0] = norm(rows, width, sequences); break;
-    case BETA_STEP_SOFTMAX: group[0] = softmax(tokens, heads), terms = 0, consumers = 1; break;
+    case BETA_STEP_SOFTMAX: group[0] = softmax(tokens, heads), terms = real, consumers = real ? between(1, 3) : 1; break;
     case BETA_STEP_PICK: group[0] = pick(rows, width, sequences), terms = 0; break;
     default: group[0] = dense(rows, width), terms = 0, consumers = 0; break;
   }
@@ -204,6 +221,7 @@ static uint32_t valid_group(uint32_t op, record group[GROUP_MAX]) {
   group[0].header.consumers = (uint8_t)consumers;
   for (uint32_t i = 1; i <= terms; i++) {
     if (op == BETA_STEP_EMBED) group[i].table = table(words, width);
+    else if (attends) group[i].value = value(tokens, width);
     else group[i].term = term(rows, width, sequences, by_row);
   }
   for (uint32_t i = 1 + terms; i <= terms + consumers; i++) group[i].quantise = consumer(rows, width, sequences);

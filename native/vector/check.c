@@ -78,11 +78,17 @@ static int rows_valid(uint32_t rows) { return rows >= 1 && rows <= ROWS_MAX; }
 
 #define FORMAT(log2, encoding) ((log2) | (encoding) << BETA_FMT_ENC_SHIFT)
 
+/* Width, encoding and no spare bits. */
+static int format_valid(uint32_t format) {
+  const uint32_t log2 = format & BETA_FMT_WIDTH_MASK, encoding = format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK;
+  if (format != FORMAT(log2, encoding) || log2 > BETA_FMT_OPERAND_MAX_LOG2 || encoding > BETA_ENC_PM1) return 0;
+  return encoding != BETA_ENC_PM1 || log2 == 0;
+}
+
 /* Codes of a quantiser fit its format. */
 static int codes_valid(const beta_step_quantise *q) {
   const unsigned log2 = q->format & BETA_FMT_WIDTH_MASK, encoding = q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK;
-  if (q->format != FORMAT(log2, encoding) || log2 > BETA_FMT_OPERAND_MAX_LOG2 || encoding > BETA_ENC_PM1) return 0;
-  if (encoding == BETA_ENC_PM1 && log2 != 0) return 0;
+  if (!format_valid(q->format)) return 0;
   const unsigned bits = 1u << log2;
   /* -1, 0 and +1 need two planes of two's complement; without the 0 one plane of PM1 does. */
   if (q->kind == BETA_STEP_QUANTISER_SIGN) return encoding == BETA_ENC_PM1 || (encoding == BETA_ENC_S && bits >= 2);
@@ -90,6 +96,14 @@ static int codes_valid(const beta_step_quantise *q) {
   const int32_t high = encoding == BETA_ENC_S ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
   if (encoding == BETA_ENC_PM1 || q->qmin < low || q->qmax > high || q->qmin > q->qmax) return 0;
   return q->kind < BETA_STEP_QUANTISER_SYMMETRIC || (q->qmax >= 1 && q->clip_low < q->clip_high);
+}
+
+/* The sums of rows that a QUANTISE record leaves, `sums_rows` of them in each block. */
+static int sums_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, uint32_t rows) {
+  if (q->sums_rows == 0 || rows % q->sums_rows != 0) return 0;
+  const uint64_t blocks = rows / q->sums_rows, block_bytes = (uint64_t)q->sums_rows * 8;
+  return rows_inside(v, q->sums_off, blocks, q->sums_stride, block_bytes, 8) &&
+         spared(kept, q->sums_off, (blocks - 1) * q->sums_stride + block_bytes);
 }
 
 /* One QUANTISE record behind a producer of `rows` rows, `width` columns and `sequences` sequences. */
@@ -101,6 +115,7 @@ static int quantise_valid(const beta_vector *v, const indices *kept, const beta_
     const uint64_t bytes = (uint64_t)sequences * BETA_FOUND_BYTES;
     if (q->found_off % 8 != 0 || !array_inside(v, q->found_off, sequences, BETA_FOUND_BYTES) || !spared(kept, q->found_off, bytes)) return 0;
   }
+  if (q->sums_off && !sums_valid(v, kept, q, rows)) return 0;
   const unsigned bits = 1u << (q->format & BETA_FMT_WIDTH_MASK);
   const uint64_t row_bytes = (uint64_t)((width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
   return optional_inside(v, q->shift_off, width, 4) && (rows == 1 || q->out_stride >= row_bytes) &&
@@ -126,6 +141,7 @@ static int term_valid(const beta_vector *v, const beta_step_term *t, uint32_t ro
   if (t->sums_off && (t->sums_stride ? by_row || !rows_inside(v, t->sums_off, sequences, t->sums_stride, (uint64_t)width * 4, 4)
                                      : !array_inside(v, t->sums_off, channels, 8)))
     return 0;
+  if (t->row_sums_off && !rows_inside(v, t->row_sums_off, blocks, t->row_sums_stride, (uint64_t)rows * 8, 8)) return 0;
   return rows_inside(v, t->acc_off, rows, t->acc_stride, (blocks - 1) * t->block_stride + (uint64_t)t->block * 4, 4) &&
          optional_inside(v, t->scale_off, channels, 8) && found_valid(v, t->found_a_off, sequences) &&
          found_valid(v, t->found_b_off, sequences);
@@ -192,16 +208,29 @@ static int norm_valid(const beta_vector *v, const beta_group *g) {
          out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
 }
 
+/* V behind a SOFTMAX whose rows are those of the context. */
+static int value_valid(const beta_vector *v, const beta_step_value *t, const beta_step_softmax *s) {
+  if (t->op != BETA_STEP_VALUE || !width_valid(t->width) || t->width % s->heads != 0 || !format_valid(t->format)) return 0;
+  if (!(t->scale > 0) || !isfinite(t->scale)) return 0;
+  const uint32_t bits = 1u << (t->format & BETA_FMT_WIDTH_MASK);
+  const uint64_t row_bytes = (uint64_t)((s->tokens + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
+  return rows_inside(v, t->off, t->width, t->stride, row_bytes, BETA_BEAT_BYTES) && found_valid(v, t->found_off, 1) &&
+         array_inside(v, t->codes_off, (uint64_t)s->tokens * t->width, 4);
+}
+
 static int softmax_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_softmax *s = &g->step.softmax;
-  if (!width_valid(s->tokens) || s->heads == 0 || s->heads > BETA_STEP_WIDTH_MAX || s->terms != 0 || s->consumers != 1) return 0;
+  if (!width_valid(s->tokens) || s->heads == 0 || s->heads > BETA_STEP_WIDTH_MAX || s->terms > 1 || s->consumers == 0) return 0;
   if (!(s->scale > 0) || !isfinite(s->scale)) return 0;
   if (s->table_length > 0 && !array_inside(v, s->table_off, s->table_length, 8)) return 0;
   const uint64_t rows = (uint64_t)s->heads * s->tokens;
   const indices none = {0};
-  return rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
+  if (s->key_sums_off && !rows_inside(v, s->key_sums_off, s->heads, s->key_sums_stride, (uint64_t)s->tokens * 4, 4)) return 0;
+  const int consumed = s->terms ? value_valid(v, &g->terms[0].value, s) && consumers_valid(v, &none, g, s->tokens, g->terms[0].value.width, 1)
+                                : s->consumers == 1 && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
+  return consumed && rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
          rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * 4, 4) && found_valid(v, s->found_a_off, 1) &&
-         found_valid(v, s->found_b_off, 1) && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
+         found_valid(v, s->found_b_off, 1);
 }
 
 static int dense_valid(const beta_vector *v, const beta_group *g) {

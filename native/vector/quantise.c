@@ -71,10 +71,19 @@ static inline int32_t code_of(const beta_step_quantise *q, double value, beta_fo
   }
 }
 
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
+/* Sum of the codes of a row. */
+static int64_t sum_of(const beta_step_quantise *q, const uint8_t *code, uint32_t width) {
+  const unsigned encoding = q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK;
+  int64_t sum = 0;
+  for (uint32_t i = 0; i < width; i++) sum += encoding == BETA_ENC_S ? (int8_t)code[i] : code[i];
+  return encoding == BETA_ENC_PM1 ? 2 * sum - width : sum;
+}
+
+double beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
                        beta_found found, uint8_t *out) {
   uint8_t code[BETA_STEP_WIDTH_MAX];
   const float *shift = q->shift_off ? beta_at(v, q->shift_off) : NULL;
   for (uint32_t i = 0; i < width; i++) code[i] = (uint8_t)code_of(q, prepared(q, shift, x, i), found);
   pack(code, width, 1u << (q->format & BETA_FMT_WIDTH_MASK), out);
+  return q->sums_off ? found.step * (double)sum_of(q, code, width) + found.t * width : 0;
 }

@@ -26,6 +26,12 @@ static void find_ranges(const beta_vector *v, const beta_group *g, const beta_ro
   }
 }
 
+/* Where the sum of a row goes: block after block. */
+static double *sum_at(const beta_vector *v, const beta_step_quantise *q, uint32_t row) {
+  uint8_t *block = (uint8_t *)beta_at(v, q->sums_off) + (size_t)(row / q->sums_rows) * q->sums_stride;
+  return (double *)(void *)block + row % q->sums_rows;
+}
+
 void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *p) {
   double x[BETA_STEP_WIDTH_MAX];
   beta_found found[BETA_STEP_CONSUMERS_MAX];
@@ -43,7 +49,9 @@ void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *p
       }
       for (unsigned c = 0; c < g->step.header.consumers; c++) {
         const beta_step_quantise *q = &g->consumers[c];
-        beta_quantise_row(v, q, x, p->width, found[c], (uint8_t *)beta_at(v, q->out_off) + (size_t)row * q->out_stride);
+        uint8_t *out = (uint8_t *)beta_at(v, q->out_off) + (size_t)row * q->out_stride;
+        const double sum = beta_quantise_row(v, q, x, p->width, found[c], out);
+        if (q->sums_off) *sum_at(v, q, row) = sum;
       }
     }
   }

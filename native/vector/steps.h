@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define BETA_STEP_BYTES 128u /* bytes of one record */
-#define BETA_STEP_TERMS_MAX 2u /* TERM or TABLE records of one producer: the branches of a layer */
+#define BETA_STEP_TERMS_MAX 2u /* TERM, TABLE or VALUE records of one producer: the branches of a layer */
 #define BETA_STEP_CONSUMERS_MAX 8u /* QUANTISE records of one producer */
 #define BETA_STEP_WIDTH_MAX 32768u /* largest row width or sequence length of a step */
 #define BETA_FOUND_BYTES 16u /* bytes of one entry of a found array */
@@ -24,7 +24,7 @@
 
 typedef struct beta_step {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[125];
 } beta_step;
@@ -36,7 +36,7 @@ _Static_assert(offsetof(beta_step, consumers) == 2, "offset of beta_step.consume
 #define BETA_STEP_QUANTISE 1u /* Quantise the rows of a producer and pack them into bit-planes. */
 typedef struct beta_step_quantise {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t format; /* operand format byte (contract) */
   uint8_t kind; /* step_quantiser */
@@ -50,7 +50,10 @@ typedef struct beta_step_quantise {
   uint32_t out_off; /* planes, row 0 */
   uint32_t out_stride; /* bytes from one row to the next */
   uint32_t found_off; /* found[sequences] that kinds 2 to 4 write */
-  uint8_t gap1[72];
+  uint32_t sums_off; /* f64 sum of the real values of the codes of each row, for an operand with an offset to be multiplied by; or 0 */
+  uint32_t sums_rows; /* rows of one block of sums (one attention head) */
+  uint32_t sums_stride; /* bytes from one block of sums to the next */
+  uint8_t gap1[60];
 } beta_step_quantise;
 _Static_assert(sizeof(beta_step_quantise) == 128, "layout of beta_step_quantise");
 _Static_assert(offsetof(beta_step_quantise, op) == 0, "offset of beta_step_quantise.op");
@@ -67,11 +70,14 @@ _Static_assert(offsetof(beta_step_quantise, shift_off) == 40, "offset of beta_st
 _Static_assert(offsetof(beta_step_quantise, out_off) == 44, "offset of beta_step_quantise.out_off");
 _Static_assert(offsetof(beta_step_quantise, out_stride) == 48, "offset of beta_step_quantise.out_stride");
 _Static_assert(offsetof(beta_step_quantise, found_off) == 52, "offset of beta_step_quantise.found_off");
+_Static_assert(offsetof(beta_step_quantise, sums_off) == 56, "offset of beta_step_quantise.sums_off");
+_Static_assert(offsetof(beta_step_quantise, sums_rows) == 60, "offset of beta_step_quantise.sums_rows");
+_Static_assert(offsetof(beta_step_quantise, sums_stride) == 64, "offset of beta_step_quantise.sums_stride");
 
-#define BETA_STEP_TERM 2u /* Integers of a producer: adds s*D + t*sums_scale*sums, s = scale * step of found_a * step of found_b, t that of found_a times the step of found_b. */
+#define BETA_STEP_TERM 2u /* Integers of a producer: adds s*D + t*sums_scale*sums + u*row_sums, s = scale * step of found_a * step of found_b, t that of found_a times the step of found_b, u that of found_b. */
 typedef struct beta_step_term {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t acc_off; /* int32 accumulators D */
@@ -85,7 +91,9 @@ typedef struct beta_step_term {
   uint32_t sums_off; /* sums that t multiplies: f64[width, or rows if by_row], or i32[sequences][width] where sums_stride > 0; 0 where t is 0 */
   uint32_t sums_stride; /* bytes from one sequence to the next, 0 for f64 sums */
   double sums_scale; /* factor of t*sums */
-  uint8_t gap1[72];
+  uint32_t row_sums_off; /* f64[blocks][rows] sums of the real values of the rows of the first operand, that u multiplies; 0 where u is 0 */
+  uint32_t row_sums_stride; /* bytes from one block of row sums to the next */
+  uint8_t gap1[64];
 } beta_step_term;
 _Static_assert(sizeof(beta_step_term) == 128, "layout of beta_step_term");
 _Static_assert(offsetof(beta_step_term, op) == 0, "offset of beta_step_term.op");
@@ -102,11 +110,13 @@ _Static_assert(offsetof(beta_step_term, found_b_off) == 36, "offset of beta_step
 _Static_assert(offsetof(beta_step_term, sums_off) == 40, "offset of beta_step_term.sums_off");
 _Static_assert(offsetof(beta_step_term, sums_stride) == 44, "offset of beta_step_term.sums_stride");
 _Static_assert(offsetof(beta_step_term, sums_scale) == 48, "offset of beta_step_term.sums_scale");
+_Static_assert(offsetof(beta_step_term, row_sums_off) == 56, "offset of beta_step_term.row_sums_off");
+_Static_assert(offsetof(beta_step_term, row_sums_stride) == 60, "offset of beta_step_term.row_sums_stride");
 
 #define BETA_STEP_TABLE 3u /* One word table of an embedding. */
 typedef struct beta_step_table {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t word_off; /* word table, bit-planes */
@@ -127,7 +137,7 @@ _Static_assert(offsetof(beta_step_table, word_scale_off) == 16, "offset of beta_
 #define BETA_STEP_EMBED 4u /* Sum of word (over the tables), position and token-type embeddings, then LayerNorm. */
 typedef struct beta_step_embed {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t rows; /* tokens */
@@ -172,7 +182,7 @@ _Static_assert(offsetof(beta_step_embed, out_off) == 68, "offset of beta_step_em
 #define BETA_STEP_AFFINE 5u /* Integer result to real value, y = activation(terms + bias), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
 typedef struct beta_step_affine {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t activation; /* step_activation */
   uint32_t rows; /* rows of D */
@@ -200,7 +210,7 @@ _Static_assert(offsetof(beta_step_affine, out_off) == 28, "offset of beta_step_a
 #define BETA_STEP_NORM 6u /* Linear epilogue, residual addition and LayerNorm: out = LN(terms + bias + residual). */
 typedef struct beta_step_norm {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t rows; /* rows of D */
@@ -231,10 +241,10 @@ _Static_assert(offsetof(beta_step_norm, beta_off) == 32, "offset of beta_step_no
 _Static_assert(offsetof(beta_step_norm, epsilon) == 40, "offset of beta_step_norm.epsilon");
 _Static_assert(offsetof(beta_step_norm, out_off) == 48, "offset of beta_step_norm.out_off");
 
-#define BETA_STEP_SOFTMAX 7u /* Softmax over integer scores of every head of one sequence; one real score unit is scale * step of found_a * step of found_b. Its rows, head after head, go to the one QUANTISE record. */
+#define BETA_STEP_SOFTMAX 7u /* Softmax over the scores of every head of one sequence, scale * step of found_b * (step of found_a * D + t of found_a * key_sums). Its rows, head after head, go to the one QUANTISE record; with a VALUE record behind it, its rows are those of the context. */
 typedef struct beta_step_softmax {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t tokens; /* sequence length: rows and columns of one head */
@@ -246,7 +256,9 @@ typedef struct beta_step_softmax {
   uint32_t found_b_off; /* one found entry: K's, or 0 */
   uint32_t table_off; /* f64[table_length] exp(-scale*i) */
   uint32_t table_length; /* entries of the table; rows that spread further call exp */
-  uint8_t gap1[84];
+  uint32_t key_sums_off; /* i32[heads][tokens] sums over the codes of each key, that an offset of Q multiplies (what does not depend on the key cancels); or 0 */
+  uint32_t key_sums_stride; /* bytes from one head of sums to the next */
+  uint8_t gap1[76];
 } beta_step_softmax;
 _Static_assert(sizeof(beta_step_softmax) == 128, "layout of beta_step_softmax");
 _Static_assert(offsetof(beta_step_softmax, op) == 0, "offset of beta_step_softmax.op");
@@ -261,11 +273,13 @@ _Static_assert(offsetof(beta_step_softmax, scale) == 24, "offset of beta_step_so
 _Static_assert(offsetof(beta_step_softmax, found_b_off) == 32, "offset of beta_step_softmax.found_b_off");
 _Static_assert(offsetof(beta_step_softmax, table_off) == 36, "offset of beta_step_softmax.table_off");
 _Static_assert(offsetof(beta_step_softmax, table_length) == 40, "offset of beta_step_softmax.table_length");
+_Static_assert(offsetof(beta_step_softmax, key_sums_off) == 44, "offset of beta_step_softmax.key_sums_off");
+_Static_assert(offsetof(beta_step_softmax, key_sums_stride) == 48, "offset of beta_step_softmax.key_sums_stride");
 
 #define BETA_STEP_DENSE 8u /* Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
 typedef struct beta_step_dense {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t rows; /* rows of x */
@@ -292,7 +306,7 @@ _Static_assert(offsetof(beta_step_dense, out_off) == 28, "offset of beta_step_de
 #define BETA_STEP_PICK 9u /* Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
 typedef struct beta_step_pick {
   uint8_t op; /* which step */
-  uint8_t terms; /* TERM or TABLE records that follow */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
   uint8_t gap0[1];
   uint32_t rows; /* rows chosen */
@@ -315,5 +329,32 @@ _Static_assert(offsetof(beta_step_pick, sequences) == 16, "offset of beta_step_p
 _Static_assert(offsetof(beta_step_pick, index_off) == 20, "offset of beta_step_pick.index_off");
 _Static_assert(offsetof(beta_step_pick, x_off) == 24, "offset of beta_step_pick.x_off");
 _Static_assert(offsetof(beta_step_pick, x_rows) == 28, "offset of beta_step_pick.x_rows");
+
+#define BETA_STEP_VALUE 10u /* V of one sequence behind a SOFTMAX whose probabilities stay real: the rows of that step are then sum_j p_ij V_jc, tokens rows of all heads beside one another. */
+typedef struct beta_step_value {
+  uint8_t op; /* which step */
+  uint8_t terms; /* TERM, TABLE or VALUE records that follow */
+  uint8_t consumers; /* QUANTISE records that follow those */
+  uint8_t gap0[1];
+  uint32_t width; /* columns of all heads together */
+  uint32_t off; /* planes of V transposed, a row for each column of V */
+  uint32_t stride; /* bytes from one row to the next */
+  uint32_t format; /* operand format byte */
+  uint32_t found_off; /* one found entry: V's, or 0 */
+  double scale; /* real value of one code, times the step of found */
+  uint32_t codes_off; /* f32[tokens][width] working space: the codes, unpacked once */
+  uint8_t gap1[92];
+} beta_step_value;
+_Static_assert(sizeof(beta_step_value) == 128, "layout of beta_step_value");
+_Static_assert(offsetof(beta_step_value, op) == 0, "offset of beta_step_value.op");
+_Static_assert(offsetof(beta_step_value, terms) == 1, "offset of beta_step_value.terms");
+_Static_assert(offsetof(beta_step_value, consumers) == 2, "offset of beta_step_value.consumers");
+_Static_assert(offsetof(beta_step_value, width) == 4, "offset of beta_step_value.width");
+_Static_assert(offsetof(beta_step_value, off) == 8, "offset of beta_step_value.off");
+_Static_assert(offsetof(beta_step_value, stride) == 12, "offset of beta_step_value.stride");
+_Static_assert(offsetof(beta_step_value, format) == 16, "offset of beta_step_value.format");
+_Static_assert(offsetof(beta_step_value, found_off) == 20, "offset of beta_step_value.found_off");
+_Static_assert(offsetof(beta_step_value, scale) == 24, "offset of beta_step_value.scale");
+_Static_assert(offsetof(beta_step_value, codes_off) == 32, "offset of beta_step_value.codes_off");
 
 #endif

@@ -15,6 +15,15 @@ static void add_offset(const beta_vector *v, const beta_step_term *t, uint32_t s
   }
 }
 
+/* An offset of the second operand multiplies what the first one's row adds up to, block by block. */
+static void add_row_offset(const beta_vector *v, const beta_step_term *t, uint32_t row, uint32_t width, double offset, double *x) {
+  for (uint32_t begin = 0; begin < width; begin += t->block) {
+    const uint8_t *sums = (const uint8_t *)beta_at(v, t->row_sums_off) + (size_t)(begin / t->block) * t->row_sums_stride;
+    const double add = offset * ((const double *)(const void *)sums)[row];
+    for (uint32_t i = 0; i < t->block; i++) x[begin + i] += add;
+  }
+}
+
 static void add_term(const beta_vector *v, const beta_step_term *t, uint32_t sequence, uint32_t row, uint32_t width,
                      int by_row, double *x) {
   const beta_found a = beta_found_at(v, t->found_a_off, sequence), b = beta_found_at(v, t->found_b_off, sequence);
@@ -30,6 +39,7 @@ static void add_term(const beta_vector *v, const beta_step_term *t, uint32_t seq
     }
   }
   if (t->sums_off) add_offset(v, t, sequence, row, width, by_row, a.t * b.step * t->sums_scale, x);
+  if (t->row_sums_off) add_row_offset(v, t, row, width, b.t, x);
 }
 
 void beta_sum_terms(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, uint32_t width,

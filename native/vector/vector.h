@@ -28,6 +28,7 @@ typedef union beta_record {
   beta_step_softmax softmax;
   beta_step_dense dense;
   beta_step_pick pick;
+  beta_step_value value;
 } beta_record;
 
 /* A step with the records that follow it. */
@@ -80,8 +81,8 @@ void beta_range_add(const beta_vector *v, const beta_step_quantise *q, const dou
 beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
 static inline int beta_needs_range(const beta_step_quantise *q) { return q->kind >= BETA_STEP_QUANTISER_ROUND_FROM_MIN; }
 
-/* Quantises one row and packs it into planes at `out`. */
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
+/* Quantises one row, packs it into planes at `out`, and returns the sum of the real values of its codes. */
+double beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
                        beta_found found, uint8_t *out);
 
 /* --- the producers --- */
@@ -91,6 +92,11 @@ void beta_norm(const beta_vector *v, const beta_group *g);
 void beta_softmax(const beta_vector *v, const beta_group *g);
 void beta_dense(const beta_vector *v, const beta_group *g);
 void beta_pick(const beta_vector *v, const beta_group *g);
+
+/* Probabilities of row `row`, head after head, of the scores: p[tokens]. */
+void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row, double *p);
+/* A SOFTMAX with a VALUE record: rows of the context. */
+void beta_context(const beta_vector *v, const beta_group *g);
 
 /* LayerNorm of one row in place: gamma*(x-mean)/sqrt(var+epsilon) + beta, biased variance. */
 void beta_layer_norm(double *x, uint32_t width, const float *gamma, const float *beta, double epsilon);

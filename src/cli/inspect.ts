@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { formatName, parseFormat } from '../device/descriptor.js';
 import { Artifact } from '../model/artifact/read.js';
-import type { EpiloguePlan, LayerPlan, LinearPlan, QuantiserPlan } from '../model/plan.js';
+import type { EpiloguePlan, LayerPlan, LinearPlan, ProbabilitiesPlan, QuantiserPlan } from '../model/plan.js';
 import { modelFile } from './model-file.js';
 import { formatBytes, printable, printFacts, printJson, printLine, printTable } from './output.js';
 
@@ -31,9 +31,14 @@ const FOUND: Readonly<Record<string, string>> = {
   asymmetric: ' (range)',
 };
 
-const result = (epilogue: EpiloguePlan) => {
+const result = (epilogue: EpiloguePlan, values = 'int32') => {
   if (epilogue.kind === 'threshold') return `${name(epilogue.format)} in the engine`;
-  return epilogue.quantisers.length > 0 ? `int32, then ${codes(epilogue.quantisers)} on the CPU` : 'int32';
+  return epilogue.quantisers.length > 0 ? `${values}, then ${codes(epilogue.quantisers)} on the CPU` : values;
+};
+
+const probabilityCodes = (probabilities: ProbabilitiesPlan) => {
+  if (probabilities.kind === 'real') return 'real';
+  return probabilities.kind === 'boolean' ? name(probabilities.format) : codes([probabilities.probability]);
 };
 
 function products(layer: LayerPlan): ProductRow[] {
@@ -53,19 +58,27 @@ function products(layer: LayerPlan): ProductRow[] {
     probabilities.kind === 'boolean'
       ? { result: `${name(probabilities.format)} in the engine`, why: 'P = 1 where the score is above 0' }
       : {
-          result: `int32, then softmax and ${codes([probabilities.probability])} on the CPU`,
+          result:
+            probabilities.kind === 'real'
+              ? 'int32, then softmax on the CPU'
+              : `int32, then softmax and ${codes([probabilities.probability])} on the CPU`,
           why: probabilities.exponentials
             ? `table of ${probabilities.exponentials.length} exponentials`
             : 'exp per element',
         };
-  const p =
-    probabilities.kind === 'boolean' ? name(probabilities.format) : codes([probabilities.probability]);
   return [
     linear(query),
     linear(key),
     linear(value),
     { product: 'scores', shape: 'Q K^T', a: operand(query), b: operand(key), ...scores },
-    { product: 'context', shape: 'P V', a: p, b: operand(value), result: result(context), why: context.why },
+    {
+      product: 'context',
+      shape: 'P V',
+      a: probabilityCodes(probabilities),
+      b: operand(value),
+      result: result(context, probabilities.kind === 'real' ? 'real' : 'int32'),
+      why: context.why,
+    },
     linear(output),
     linear(up),
     linear(down),

@@ -1,32 +1,32 @@
 /** The attention half of an encoder block: projections, scores, softmax, context, output projection. */
-import { BLOCK_ELEMENTS, FLAG, TABLE_ENTRY_BYTES } from '../device/contract.generated.js';
+import { BLOCK_ELEMENTS, FLAG } from '../device/contract.generated.js';
 import { blockOffset, formatByte } from '../device/descriptor.js';
-import type { LayerPlan, LinearPlan } from '../model/plan.js';
+import type { LayerPlan, LinearPlan, QuantiserPlan } from '../model/plan.js';
 import { STEP_ACTIVATION } from '../native/steps.generated.js';
+import {
+  type AttentionPlace,
+  contextConsumers,
+  pushValue,
+  requantiseContext,
+  valueOperand,
+  weighValues,
+} from './context.js';
 import { formatBits, resultFormat, resultQuantiser, storesOffset } from './formats.js';
-import type { SequencePlace } from './geometry.js';
 import {
   accRole,
   accumulatorStride,
   branchRole,
+  needsKeySums,
+  needsProbabilitySums,
   operandStride,
   probabilityBytes,
-  probabilityFormat,
   type Role,
   scoreBytes,
   valueBytes,
 } from './memory.js';
-import { INT32, type ProgramWriter } from './program-writer.js';
+import { type Consumer, INT32, type ProgramWriter } from './program-writer.js';
 
 const U1 = formatByte({ bits: 1, encoding: 'U' });
-
-/** A sequence with its parts of the buffers that attention fills per sequence. */
-interface AttentionPlace extends SequencePlace {
-  readonly value: number;
-  readonly valueAcc: number;
-  readonly scores: number;
-  readonly probabilities: number;
-}
 
 /** Where each sequence's V, scores and probabilities lie. */
 function places(w: ProgramWriter, layer: LayerPlan): AttentionPlace[] {
@@ -137,13 +137,14 @@ export function attend(w: ProgramWriter, layer: LayerPlan): void {
     probabilities.kind === 'softmax' && storesOffset(probabilities.probability) && w.plan.ones !== null;
   const sequences = places(w, layer);
   if (sums) for (const place of sequences) sumValues(w, layer, place);
+  if (needsKeySums(layer)) sumKeys(w, layer);
   const counted = sequences.map((place) => {
     score(w, layer, place);
     return w.descriptors.count;
   });
   w.submit();
   sequences.forEach((place, index) => {
-    if (probabilities.kind === 'softmax') softmax(w, layer, place, counted[index]!);
+    softmax(w, layer, place, counted[index]!);
     weighValues(w, layer, place);
     w.submit();
   });
@@ -167,16 +168,36 @@ function sumValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): v
   });
 }
 
-/** V^T of one sequence from channel `channel` on. */
-function valueOperand(
-  w: ProgramWriter,
-  { value: { epilogue } }: LayerPlan,
-  { length, value }: AttentionPlace,
-  channel: number,
-) {
+/**
+ * keySums[head][row] = sum over the codes of one head of a key, as products with a row of ones. An offset of Q multiplies them; what
+ * else offsets of Q and K add to a score is the same for all keys of a row, and softmax does not see it.
+ */
+function sumKeys(w: ProgramWriter, layer: LayerPlan): void {
+  const { rows } = w.geometry;
+  const stride = accumulatorStride(rows);
+  for (let head = 0; head < w.plan.heads; head++) {
+    const k0 = (head * w.headSize) % BLOCK_ELEMENTS;
+    w.descriptors.push({
+      a: { off: w.address(w.plan.ones!), stride: operandStride(k0 + w.headSize, U1), format: U1 },
+      b: projected(w, 'key', layer.key, 0, head),
+      o: { off: w.at('keySums') + head * stride, stride, format: INT32 },
+      m: 1,
+      n: rows,
+      k: w.headSize,
+      k0,
+    });
+  }
+}
+
+/** Q or K from row `start` on, one head. */
+function projected(w: ProgramWriter, role: Role, { epilogue }: LinearPlan, start: number, head: number) {
   const format = resultFormat(epilogue);
-  const stride = operandStride(length, format);
-  return { off: w.at('value') + value + channel * stride, stride, format };
+  const stride = operandStride(w.plan.attentionSize, format);
+  return {
+    off: w.at(branchRole(role, 0)) + start * stride + blockOffset(head * w.headSize, formatBits(format)),
+    stride,
+    format,
+  };
 }
 
 /** Q.K^T of every head of one sequence: int32, or P itself where a threshold decides it. */
@@ -185,25 +206,15 @@ function score(
   layer: LayerPlan,
   { start, length, scores, probabilities: p }: AttentionPlace,
 ): void {
-  const { attentionSize, heads } = w.plan;
+  const { heads } = w.plan;
   const { query, key, attention } = layer;
-  const operand = (role: Role, { epilogue }: LinearPlan, column: number) => {
-    const format = resultFormat(epilogue);
-    const stride = operandStride(attentionSize, format);
-    return {
-      off: w.at(branchRole(role, 0)) + start * stride + blockOffset(column, formatBits(format)),
-      stride,
-      format,
-    };
-  };
   const { probabilities } = attention;
   const boolean = probabilities.kind === 'boolean';
   const stride = boolean ? operandStride(length, probabilities.format) : accumulatorStride(length);
   for (let head = 0; head < heads; head++) {
-    const column = head * w.headSize;
     w.descriptors.push({
-      a: operand('query', query, column),
-      b: operand('key', key, column),
+      a: projected(w, 'query', query, start, head),
+      b: projected(w, 'key', key, start, head),
       o: {
         off: (boolean ? w.at('probabilities') + p : w.at('scores') + scores) + head * length * stride,
         stride,
@@ -212,32 +223,54 @@ function score(
       m: length,
       n: length,
       k: w.headSize,
-      k0: column % BLOCK_ELEMENTS,
+      k0: (head * w.headSize) % BLOCK_ELEMENTS,
       ...(boolean && { table: w.address(probabilities.table) }),
     });
   }
 }
 
-/** The probabilities of one sequence, once the program's first `counted` descriptors have given its scores. */
-function softmax(
+/** P of one sequence to planes, and its row sums where an offset of V multiplies them. */
+function probabilityConsumer(
   w: ProgramWriter,
   layer: LayerPlan,
-  { index, length, scores, probabilities: p }: AttentionPlace,
-  counted: number,
-): void {
-  const { probabilities } = layer.attention;
-  if (probabilities.kind !== 'softmax') return;
-  const { probability, exponentials, scale } = probabilities;
-  const acc = w.at('scores') + scores;
-  w.wait([{ off: acc, bytes: scoreBytes(w.plan, length) }], counted);
-  const out = { off: w.at('probabilities') + p, bytes: probabilityBytes(w.plan, layer, length) };
-  const consumer = {
+  { index, start, length, probabilities: p }: AttentionPlace,
+  probability: QuantiserPlan,
+): Consumer {
+  const { rows } = w.geometry;
+  return {
     quantiser: probability,
-    out,
+    out: { off: w.at('probabilities') + p, bytes: probabilityBytes(w.plan, layer, length) },
     stride: operandStride(length, probability.format),
     found: w.found('probabilities', probability, index),
+    ...(needsProbabilitySums(layer) && {
+      sums: { off: w.at('probabilitySums') + start * 8, rows: length, stride: rows * 8 },
+    }),
   };
-  w.vector('SOFTMAX', () => undefined, [consumer], {
+}
+
+/**
+ * The probabilities of one sequence, once the program's first `counted` descriptors have given its scores; where they stay real, its
+ * context as well.
+ */
+function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace, counted: number): void {
+  const { probabilities } = layer.attention;
+  if (probabilities.kind === 'boolean') return;
+  const { index, start, length } = place;
+  const { exponentials, scale } = probabilities;
+  const acc = w.at('scores') + place.scores;
+  const keySums = needsKeySums(layer);
+  const valueByEngine = probabilities.kind === 'real' && layer.value.epilogue.kind === 'threshold';
+  w.wait(
+    [
+      { off: acc, bytes: scoreBytes(w.plan, length) },
+      ...(keySums ? [w.range('keySums')] : []),
+      ...(valueByEngine
+        ? [{ off: w.at('value') + place.value, bytes: valueBytes(w.plan, layer, length) }]
+        : []),
+    ],
+    counted,
+  );
+  const fields = {
     tokens: length,
     heads: w.plan.heads,
     acc_off: acc,
@@ -247,66 +280,16 @@ function softmax(
     found_b_off: w.found(branchRole('key', 0), resultQuantiser(layer.key.epilogue), index),
     table_off: exponentials ? w.address(exponentials.tensor) : 0,
     table_length: exponentials?.length ?? 0,
-  });
-}
-
-/** P.V of every head of one sequence, back in place beside the other heads, or as int32 per head. */
-function weighValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
-  const { attentionSize, heads } = w.plan;
-  const { context } = layer.attention;
-  const { start, length, probabilities } = place;
-  const format = probabilityFormat(layer);
-  const stride = operandStride(length, format);
-  for (let head = 0; head < heads; head++) {
-    const column = head * w.headSize;
-    const operands = {
-      a: { off: w.at('probabilities') + probabilities + head * length * stride, stride, format },
-      b: valueOperand(w, layer, place, column),
-      m: length,
-      n: w.headSize,
-      k: length,
-    };
-    if (context.kind === 'threshold') {
-      const outStride = operandStride(attentionSize, context.format);
-      const off =
-        w.at(branchRole('context', 0)) + start * outStride + blockOffset(column, formatBits(context.format));
-      w.descriptors.push({
-        ...operands,
-        o: { off, stride: outStride, format: context.format },
-        n0: column % BLOCK_ELEMENTS,
-        table: w.address(context.table) + column * TABLE_ENTRY_BYTES,
-      });
-    } else {
-      const outStride = accumulatorStride(w.headSize);
-      const off = w.at(accRole('context')) + (head * w.geometry.rows + start) * outStride;
-      w.descriptors.push({ ...operands, o: { off, stride: outStride, format: INT32 } });
-    }
+    ...(keySums && {
+      key_sums_off: w.at('keySums') + start * 4,
+      key_sums_stride: accumulatorStride(w.geometry.rows),
+    }),
+  };
+  if (probabilities.kind === 'real') {
+    const consumers = contextConsumers(w, layer, place);
+    w.vector('SOFTMAX', () => pushValue(w, layer, place), consumers, { ...fields, terms: 1 });
+  } else {
+    const consumer = probabilityConsumer(w, layer, place, probabilities.probability);
+    w.vector('SOFTMAX', () => undefined, [consumer], fields);
   }
-}
-
-/** Where the context needs a vector step: all heads of all sequences to the operands of the output projection. */
-function requantiseContext(w: ProgramWriter, layer: LayerPlan, sums: boolean): void {
-  const { probabilities, valueStep, context } = layer.attention;
-  if (context.kind !== 'affine') return;
-  const { rows } = w.geometry;
-  const stride = accumulatorStride(w.headSize);
-  w.requantise(
-    context,
-    () => [
-      {
-        off: w.at(accRole('context')),
-        stride,
-        block: w.headSize,
-        blockStride: rows * stride,
-        foundA: probabilities.kind === 'softmax' ? w.found('probabilities', probabilities.probability) : 0,
-        foundB: w.found('value', resultQuantiser(layer.value.epilogue)),
-        ...(sums && {
-          sums: { off: w.at('valueSums'), stride: accumulatorStride(w.plan.attentionSize), scale: valueStep },
-        }),
-      },
-    ],
-    () => w.consumers('context', context.quantisers, w.plan.attentionSize),
-    { rows, width: w.plan.attentionSize, ...w.bySequence() },
-    [w.range(accRole('context')), ...(sums ? [w.range('valueSums')] : [])],
-  );
 }

@@ -2,7 +2,6 @@
  * The computation flow abstraction of the paper, taken to integers: every matrix product becomes an integer QMM, everything
  * real-valued around it one merged epilogue, and where one bit follows, an integer threshold (docs/quantisation.md).
  */
-import { BLOCK_ELEMENTS } from '../device/contract.generated.js';
 import { formatByte, planeRowBytes } from '../device/descriptor.js';
 import type { EncoderLayer, ModelDescription, Norm, Quantiser } from '../model/description.js';
 import { isFound } from '../model/description.js';
@@ -16,9 +15,10 @@ import type {
   Plan,
   ProbabilitiesPlan,
 } from '../model/plan.js';
+import { onesLength } from '../model/plan.js';
 import { Constants } from './constants.js';
 import { chooseEpilogue, thresholdTable } from './epilogues.js';
-import { isSign, knownStep, largestCode, planQuantiser } from './formats.js';
+import { hasOffset, isSign, knownStep, largestCode, planQuantiser } from './formats.js';
 import {
   linearAfterEpilogue,
   linearAfterNorm,
@@ -33,8 +33,15 @@ export interface CompileOptions {
   readonly maxTokens?: number;
 }
 
+/** Why the context of real probabilities is the CPU's. */
+const NOT_QUANTISED = 'P is not quantised';
+
 /** Longest table of exponentials: beyond it exp() is as quick as the cache misses. */
 const EXPONENTIALS_MAX = 1024;
+
+/** True where an offset found at run time multiplies a sum of codes: that of P the codes of V, that of Q the codes of K. */
+const needsOnes = ({ q, p }: EncoderLayer) =>
+  (typeof p !== 'string' && hasOffset(p)) || (p !== 'boolean' && hasOffset(q));
 
 class Compiler {
   readonly constants = new Constants();
@@ -77,7 +84,7 @@ class Compiler {
       },
       layers: plans,
       head,
-      ones: layers.some(({ p }) => p !== null && isFound(p) && !p.signed) ? this.#ones() : null,
+      ones: layers.some(needsOnes) ? this.#ones() : null,
       labels: [...this.#model.labels],
       requirements: requirements(this.#model, plans, head, this.#maxTokens),
     };
@@ -148,7 +155,7 @@ class Compiler {
   }
 
   #probabilities({ q, k, p }: EncoderLayer, index: number): ProbabilitiesPlan {
-    if (p === null) {
+    if (p === 'boolean') {
       // P = 1 where the score is above 0: one table entry for each key, the same for all.
       const table = thresholdTable(new Int32Array(this.#maxTokens).fill(1), false);
       return {
@@ -158,11 +165,13 @@ class Compiler {
       };
     }
     const scale = (knownStep(q) * knownStep(k)) / Math.sqrt(this.#headSize);
+    const exponentials =
+      isFound(q) || isFound(k) ? null : this.#exponentials(scale, largestCode(q) * largestCode(k), index);
+    if (p === 'real') return { kind: 'real', scale, exponentials };
     return {
       kind: 'softmax',
       scale,
-      exponentials:
-        isFound(q) || isFound(k) ? null : this.#exponentials(scale, largestCode(q) * largestCode(k), index),
+      exponentials,
       // sign(p) is 0 where p underflows: two planes, so that the rare zero is not lost.
       probability: planQuantiser(p, isSign(p), `layer.${index}.probability`, this.constants),
     };
@@ -176,15 +185,19 @@ class Compiler {
     return { tensor: this.constants.add(`layer.${index}.exponentials`, values), length };
   }
 
-  /** P.V to the input codes of the output projection: p.step * v.step * D (+ t of P * v.step * sum of V's codes). */
+  /** P.V to the input codes of the output projection: p.step * v.step * D, and what offsets of P and V add. */
   #context({ p, v, output }: EncoderLayer, index: number): EpiloguePlan {
-    const scale = (p === null ? 1 : knownStep(p)) * knownStep(v);
-    const found = (p !== null && isFound(p)) || isFound(v);
-    const obstacle = found
-      ? 'steps or offsets of P or V are found at run time'
-      : this.#headSize % 8 === 0
-        ? null
-        : `heads of ${this.#headSize} columns do not start at a byte`;
+    const codes = typeof p === 'string' ? null : p;
+    const scale = (codes === null ? 1 : knownStep(codes)) * knownStep(v);
+    const found = (codes !== null && isFound(codes)) || isFound(v);
+    const obstacle =
+      p === 'real'
+        ? NOT_QUANTISED
+        : found
+          ? 'steps or offsets of P or V are found at run time'
+          : this.#headSize % 8 === 0
+            ? null
+            : `heads of ${this.#headSize} columns do not start at a byte`;
     const site = {
       name: `layer.${index}.context`,
       channels: this.#model.attentionSize,
@@ -193,22 +206,26 @@ class Compiler {
       activation: 'identity' as const,
       next: output.branches.map(({ input }) => input),
       accumulators: {
-        bound: found ? 0 : (p === null ? 1 : largestCode(p)) * largestCode(v) * this.#maxTokens,
+        bound:
+          found || p === 'real'
+            ? 0
+            : (codes === null ? 1 : largestCode(codes)) * largestCode(v) * this.#maxTokens,
         parityOf: null,
       },
       obstacle,
     };
-    return chooseEpilogue(site, () => ({ terms: [{ scale, sums: null }], bias: null }), this.constants);
+    const epilogue = chooseEpilogue(
+      site,
+      () => ({ terms: [{ scale, sums: null }], bias: null }),
+      this.constants,
+    );
+    return p === 'real' ? { ...epilogue, why: NOT_QUANTISED } : epilogue;
   }
 
-  /** A row of ones as long as any sequence: the operand that sums the codes of V over a sequence. */
+  /** The row of ones: the operand that sums codes of V over a sequence, or codes of K over a head. */
   #ones(): string {
-    return this.constants.add(
-      'ones',
-      new Uint8Array(planeRowBytes(Math.ceil(this.#maxTokens / BLOCK_ELEMENTS) * BLOCK_ELEMENTS, 1)).fill(
-        0xff,
-      ),
-    );
+    const length = onesLength({ maxTokens: this.#maxTokens, attentionSize: this.#model.attentionSize });
+    return this.constants.add('ones', new Uint8Array(planeRowBytes(length, 1)).fill(0xff));
   }
 }
 

@@ -39,6 +39,9 @@ export interface LayerCost {
   readonly thresholds: Count;
 }
 
+/** Probabilities that are not quantised are doubles, and their product is the CPU's before and after. */
+const REAL_BITS = 64;
+
 const NONE: Count = { multiplies: 0, adds: 0 };
 const sum = (counts: readonly Count[]): Count =>
   counts.reduce(
@@ -102,7 +105,7 @@ export function explainLayer(plan: Plan, layer: LayerPlan, tokens: number): Laye
   const q = formatBits(resultFormat(layer.query.epilogue));
   const k = formatBits(resultFormat(layer.key.epilogue));
   const v = formatBits(resultFormat(layer.value.epilogue));
-  const table = probabilities.kind === 'softmax' && probabilities.exponentials !== null;
+  const table = probabilities.kind !== 'boolean' && probabilities.exponentials !== null;
   const scores =
     probabilities.kind === 'boolean'
       ? { decided: 'engine' as const, why: 'P = 1 where the score is above 0' }
@@ -110,6 +113,14 @@ export function explainLayer(plan: Plan, layer: LayerPlan, tokens: number): Laye
           decided: 'cpu' as const,
           why: table ? 'softmax from a table of exponentials' : 'softmax with exp per score',
         };
+  const p = probabilityFormat(layer);
+  const contextCost = headCost(
+    'context',
+    { times: heads, m: tokens, n: headSize, k: tokens },
+    [p === null ? REAL_BITS : formatBits(p), v],
+    decisionOf(context),
+    context.kind === 'affine',
+  );
   const products = [
     linearCost('query', layer.query, tokens),
     linearCost('key', layer.key, tokens),
@@ -119,15 +130,11 @@ export function explainLayer(plan: Plan, layer: LayerPlan, tokens: number): Laye
       { times: heads, m: tokens, n: tokens, k: headSize },
       [q, k],
       scores,
-      probabilities.kind === 'softmax' && !table,
+      probabilities.kind !== 'boolean' && !table,
     ),
-    headCost(
-      'context',
-      { times: heads, m: tokens, n: headSize, k: tokens },
-      [formatBits(probabilityFormat(layer)), v],
-      decisionOf(context),
-      context.kind === 'affine',
-    ),
+    p === null
+      ? { ...contextCost, reordered: contextCost.before, thresholds: contextCost.before }
+      : contextCost,
     linearCost('output', layer.output, tokens),
     linearCost('up', layer.up, tokens),
     linearCost('down', layer.down, tokens),

@@ -35,6 +35,11 @@ export function knownStep(quantiser: Quantiser): number {
   return quantiser.kind === 'range' || isFound(quantiser) ? 1 : quantiser.step;
 }
 
+/** True where the codes of a quantiser have a real value at code 0 other than 0. */
+export function hasOffset(quantiser: Quantiser): boolean {
+  return isFound(quantiser) && !quantiser.signed;
+}
+
 function planKind(quantiser: Quantiser): QuantiserPlan['kind'] {
   if (quantiser.kind === 'range') return quantiser.signed ? 'symmetric' : 'asymmetric';
   if (isSign(quantiser)) return 'sign';

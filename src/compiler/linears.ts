@@ -7,7 +7,16 @@ import type { AffinePlan, EpiloguePlan, LinearPlan, PlanesPlan, TermPlan } from 
 import { packWeights } from '../model/planes.js';
 import type { Constants } from './constants.js';
 import { chooseEpilogue } from './epilogues.js';
-import { isSign, knownStep, largestCode, PM1, planQuantiser, resultQuantiser, TERNARY } from './formats.js';
+import {
+  hasOffset,
+  isSign,
+  knownStep,
+  largestCode,
+  PM1,
+  planQuantiser,
+  resultQuantiser,
+  TERNARY,
+} from './formats.js';
 
 /** Packs weight codes and returns their plan. */
 export function planPlanes(name: string, weight: WeightCodes, constants: Constants): PlanesPlan {
@@ -36,11 +45,6 @@ function columnSums(branch: Branch): Float64Array {
     for (let i = row * cols; i < (row + 1) * cols; i++) sum += codes[i]!;
     return sum * scaleOf(branch, row);
   });
-}
-
-/** True where the codes of a quantiser have a real value at code 0 other than 0. */
-function hasOffset(quantiser: Quantiser): boolean {
-  return isFound(quantiser) && !quantiser.signed;
 }
 
 function planTerm(linear: Linear, branch: Branch, index: number, constants: Constants): TermPlan {

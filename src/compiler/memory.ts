@@ -115,14 +115,31 @@ export function scoreBytes({ heads }: Plan, length: number): number {
   return heads * length * accumulatorStride(length);
 }
 
-/** Format of a layer's probabilities. */
-export function probabilityFormat({ attention: { probabilities } }: LayerPlan): number {
+/** Format of a layer's probabilities; null where they stay real. */
+export function probabilityFormat({ attention: { probabilities } }: LayerPlan): number | null {
+  if (probabilities.kind === 'real') return null;
   return probabilities.kind === 'softmax' ? probabilities.probability.format : probabilities.format;
 }
 
-/** Probabilities of one sequence, all heads. */
+/** Probabilities of one sequence, all heads; 0 where they stay real, because they are not stored then. */
 export function probabilityBytes({ heads }: Plan, layer: LayerPlan, length: number): number {
-  return heads * length * operandStride(length, probabilityFormat(layer));
+  const format = probabilityFormat(layer);
+  return format === null ? 0 : heads * length * operandStride(length, format);
+}
+
+const hasOffset = ({ epilogue }: LinearPlan): boolean => {
+  const quantiser = resultQuantiser(epilogue);
+  return quantiser !== null && storesOffset(quantiser);
+};
+
+/** True where an offset of Q multiplies the sum of each key's codes in a score. */
+export function needsKeySums({ query, attention }: LayerPlan): boolean {
+  return attention.probabilities.kind !== 'boolean' && hasOffset(query);
+}
+
+/** True where an offset of V multiplies the sum of each row of P. */
+export function needsProbabilitySums({ value, attention }: LayerPlan): boolean {
+  return attention.probabilities.kind === 'softmax' && hasOffset(value);
 }
 
 function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences }: Geometry): void {
@@ -149,21 +166,32 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
       );
     });
   }
-  sizes.need(
-    'probabilities',
-    sum((length) => probabilityBytes(plan, layer, length)),
-  );
-  if (attention.probabilities.kind === 'softmax') {
+  if (probabilityFormat(layer) !== null) {
+    sizes.need(
+      'probabilities',
+      sum((length) => probabilityBytes(plan, layer, length)),
+    );
+  }
+  if (attention.probabilities.kind !== 'boolean') {
     sizes.need(
       'scores',
       sum((length) => scoreBytes(plan, length)),
     );
+  }
+  if (needsKeySums(layer)) sizes.need('keySums', plan.heads * accumulatorStride(rows));
+  if (needsProbabilitySums(layer)) sizes.need('probabilitySums', plan.heads * rows * 8);
+  if (attention.probabilities.kind === 'real') {
+    // One sequence at a time.
+    const longest = sequences.reduce((most, { length }) => Math.max(most, length), 0);
+    sizes.need('valueCodes', longest * plan.attentionSize * 4);
+  }
+  if (attention.probabilities.kind === 'softmax') {
     if (storesFound(attention.probabilities.probability))
       sizes.need(foundRole('probabilities'), sequences.length * FOUND_BYTES);
     if (storesOffset(attention.probabilities.probability))
       sizes.need('valueSums', sequences.length * accumulatorStride(plan.attentionSize));
   }
-  if (attention.context.kind === 'affine')
+  if (attention.context.kind === 'affine' && attention.probabilities.kind !== 'real')
     sizes.need(accRole('context'), plan.heads * rows * accumulatorStride(plan.attentionSize / plan.heads));
   sizes.epilogueOperands('context', attention.context, rows, plan.attentionSize);
   sizes.accumulators(accRole('projected'), output, rows);

@@ -49,6 +49,8 @@ export interface Consumer {
   readonly stride: number;
   /** Found entries of its sequences, 0 where it finds nothing. */
   readonly found: number;
+  /** Where the sums of its rows go, block after block of `rows` rows; absent where nobody needs them. */
+  readonly sums?: { readonly off: number; readonly rows: number; readonly stride: number };
 }
 
 /** One set of accumulators behind a producer. */
@@ -60,6 +62,8 @@ export interface Term {
   readonly foundA?: number;
   readonly foundB?: number;
   readonly sums?: { readonly off: number; readonly stride: number; readonly scale: number };
+  /** Sums of the rows of the first operand, a block of columns after another. */
+  readonly rowSums?: { readonly off: number; readonly stride: number };
 }
 
 export class ProgramWriter {
@@ -276,7 +280,7 @@ export class ProgramWriter {
     const first = this.#steps.count;
     this.#steps.push(name, { ...fields, consumers: consumers.length } as StepFields<Name>);
     behind();
-    for (const { quantiser, out, stride, found } of consumers) {
+    for (const { quantiser, out, stride, found, sums } of consumers) {
       this.#steps.push('QUANTISE', {
         format: quantiser.format,
         kind: KIND[quantiser.kind],
@@ -289,6 +293,7 @@ export class ProgramWriter {
         out_off: out.off,
         out_stride: stride,
         found_off: found,
+        ...(sums && { sums_off: sums.off, sums_rows: sums.rows, sums_stride: sums.stride }),
       });
     }
     this.#operations.push({
@@ -309,6 +314,11 @@ export class ProgramWriter {
         word_scale_off: this.address(scale),
       });
     }
+  }
+
+  /** The VALUE record behind a SOFTMAX. */
+  value(fields: StepFields<'VALUE'>): void {
+    this.#steps.push('VALUE', fields);
   }
 
   /** Hands everything written since the last submit to the engine. */
@@ -338,6 +348,8 @@ export class ProgramWriter {
         sums_off: term.sums?.off ?? 0,
         sums_stride: term.sums?.stride ?? 0,
         sums_scale: term.sums?.scale ?? 0,
+        row_sums_off: term.rowSums?.off ?? 0,
+        row_sums_stride: term.rowSums?.stride ?? 0,
       });
     });
   }

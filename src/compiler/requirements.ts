@@ -3,6 +3,7 @@ import { rowBlocks, type Width } from '../device/descriptor.js';
 import type { ModelDescription } from '../model/description.js';
 import type { EpiloguePlan, HeadPlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
 import { formatBits, resultFormat, storesOffset } from './formats.js';
+import { needsKeySums, probabilityFormat } from './memory.js';
 
 class Needs {
   readonly a = new Set<number>();
@@ -40,20 +41,22 @@ export function requirements(
   maxTokens: number,
 ): Plan['requirements'] {
   const needs = new Needs();
-  for (const { query, key, value, attention, output, up, down } of layers) {
+  for (const layer of layers) {
+    const { query, key, value, attention, output, up, down } = layer;
     for (const plan of [query, key, output, up, down]) needs.linear(plan);
     needs.linear(value, true);
     const { probabilities, context } = attention;
-    const p = probabilities.kind === 'softmax' ? probabilities.probability.format : probabilities.format;
+    const p = probabilityFormat(layer);
     const v = resultFormat(value.epilogue);
     // A head may start inside a block, so a row of it can touch one block more: the whole row's blocks bound it.
     needs.product(
       resultFormat(query.epilogue),
       resultFormat(key.epilogue),
       model.attentionSize,
-      probabilities.kind === 'softmax' ? 32 : 1,
+      probabilities.kind === 'boolean' ? 1 : 32,
     );
-    needs.product(p, v, maxTokens, outputBits(context));
+    if (needsKeySums(layer)) needs.product(0, resultFormat(key.epilogue), model.attentionSize, 32);
+    if (p !== null) needs.product(p, v, maxTokens, outputBits(context));
     if (probabilities.kind === 'softmax' && storesOffset(probabilities.probability))
       needs.product(0, v, maxTokens, 32);
   }

@@ -71,8 +71,11 @@ export interface EncoderLayer {
   readonly q: Quantiser;
   readonly k: Quantiser;
   readonly v: Quantiser;
-  /** Quantiser of the attention probabilities, whose range is over all heads of a sequence; null: P = 1 where the score is above 0, without softmax. */
-  readonly p: Quantiser | null;
+  /**
+   * Quantiser of the attention probabilities, whose range is over all heads of a sequence. `real`: they are not quantised.
+   * `boolean`: P = 1 where the score is above 0, without softmax.
+   */
+  readonly p: Quantiser | 'real' | 'boolean';
   /** attention.output.dense */
   readonly output: Linear;
   readonly attentionNorm: Norm;

@@ -96,19 +96,20 @@ const norm = z.strictObject({ gamma: tensor, beta: tensor, epsilon: finite.nonne
 const real = z.strictObject({ tensor, rows });
 
 /** How scores become probabilities. */
-const softmax = z.strictObject({
-  kind: z.literal('softmax'),
+const scores = {
   /** Real score of one integer unit, times whatever steps are found at run time. */
   scale: finite.positive(),
   /** f64 exp(-scale*i), i from 0; null where scores have too many distinct values, or the scale is found at run time. */
   exponentials: z.strictObject({ tensor, length: z.number().int().min(1).max(65536) }).nullable(),
-  probability: quantiser,
-});
+};
+const softmax = z.strictObject({ kind: z.literal('softmax'), ...scores, probability: quantiser });
+/** Probabilities that are not quantised: a vector step multiplies them with V. */
+const realSoftmax = z.strictObject({ kind: z.literal('real'), ...scores });
 /** P = 1 where the score is above 0: a threshold in the engine, one table entry per key. */
 const boolean = z.strictObject({ kind: z.literal('boolean'), format, table: tensor });
 
 const attention = z.strictObject({
-  probabilities: z.discriminatedUnion('kind', [softmax, boolean]),
+  probabilities: z.discriminatedUnion('kind', [softmax, realSoftmax, boolean]),
   /** Step of V's codes, 1 where it is found at run time: factor of the run-time offset of P. */
   valueStep: finite.positive(),
   context: epilogue,
@@ -160,7 +161,7 @@ export const planSchema = z.strictObject({
   }),
   layers: z.array(layer).min(1).max(MODEL_LIMITS.layers),
   head,
-  /** A row of ones for sums over V; null where no quantiser of probabilities has a run-time offset. */
+  /** A row of `onesLength` ones for sums of codes; null where neither Q nor P has a run-time offset. */
   ones: tensor.nullable(),
   /** Class names in the order of the head's rows; empty where the task has no classes. */
   labels: z.array(z.string().max(1000)).max(MODEL_LIMITS.labels),
@@ -201,6 +202,11 @@ export function outputShape({ head, hidden }: Pick<Plan, 'head' | 'hidden'>): Ou
     perToken: task !== 'sequence-classification',
     width: head.task === 'hidden-states' ? hidden : head.dense.weight.rows,
   };
+}
+
+/** Elements of the row of ones: it adds up tokens (codes of V), or a head, wherever it begins (codes of K). */
+export function onesLength({ maxTokens, attentionSize }: Pick<Plan, 'maxTokens' | 'attentionSize'>): number {
+  return Math.max(maxTokens, attentionSize);
 }
 
 /** A plan with the bytes of its tensors: what the compiler returns and an artifact stores. */

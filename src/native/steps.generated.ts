@@ -2,7 +2,7 @@
 
 /** bytes of one record */
 export const STEP_BYTES = 128;
-/** TERM or TABLE records of one producer: the branches of a layer */
+/** TERM, TABLE or VALUE records of one producer: the branches of a layer */
 export const STEP_TERMS_MAX = 2;
 /** QUANTISE records of one producer */
 export const STEP_CONSUMERS_MAX = 8;
@@ -46,7 +46,7 @@ export const STEP = {
   QUANTISE: {
     op: 1,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -72,13 +72,19 @@ export const STEP = {
       out_stride: { offset: 0x30, type: 'u32' },
       /** found[sequences] that kinds 2 to 4 write */
       found_off: { offset: 0x34, type: 'u32' },
+      /** f64 sum of the real values of the codes of each row, for an operand with an offset to be multiplied by; or 0 */
+      sums_off: { offset: 0x38, type: 'u32' },
+      /** rows of one block of sums (one attention head) */
+      sums_rows: { offset: 0x3C, type: 'u32' },
+      /** bytes from one block of sums to the next */
+      sums_stride: { offset: 0x40, type: 'u32' },
     },
   },
-  /** Integers of a producer: adds s*D + t*sums_scale*sums, s = scale * step of found_a * step of found_b, t that of found_a times the step of found_b. */
+  /** Integers of a producer: adds s*D + t*sums_scale*sums + u*row_sums, s = scale * step of found_a * step of found_b, t that of found_a times the step of found_b, u that of found_b. */
   TERM: {
     op: 2,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -104,13 +110,17 @@ export const STEP = {
       sums_stride: { offset: 0x2C, type: 'u32' },
       /** factor of t*sums */
       sums_scale: { offset: 0x30, type: 'f64' },
+      /** f64[blocks][rows] sums of the real values of the rows of the first operand, that u multiplies; 0 where u is 0 */
+      row_sums_off: { offset: 0x38, type: 'u32' },
+      /** bytes from one block of row sums to the next */
+      row_sums_stride: { offset: 0x3C, type: 'u32' },
     },
   },
   /** One word table of an embedding. */
   TABLE: {
     op: 3,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -128,7 +138,7 @@ export const STEP = {
   EMBED: {
     op: 4,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -170,7 +180,7 @@ export const STEP = {
   AFFINE: {
     op: 5,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -196,7 +206,7 @@ export const STEP = {
   NORM: {
     op: 6,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -222,11 +232,11 @@ export const STEP = {
       out_off: { offset: 0x30, type: 'u32' },
     },
   },
-  /** Softmax over integer scores of every head of one sequence; one real score unit is scale * step of found_a * step of found_b. Its rows, head after head, go to the one QUANTISE record. */
+  /** Softmax over the scores of every head of one sequence, scale * step of found_b * (step of found_a * D + t of found_a * key_sums). Its rows, head after head, go to the one QUANTISE record; with a VALUE record behind it, its rows are those of the context. */
   SOFTMAX: {
     op: 7,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -248,13 +258,17 @@ export const STEP = {
       table_off: { offset: 0x24, type: 'u32' },
       /** entries of the table; rows that spread further call exp */
       table_length: { offset: 0x28, type: 'u32' },
+      /** i32[heads][tokens] sums over the codes of each key, that an offset of Q multiplies (what does not depend on the key cancels); or 0 */
+      key_sums_off: { offset: 0x2C, type: 'u32' },
+      /** bytes from one head of sums to the next */
+      key_sums_stride: { offset: 0x30, type: 'u32' },
     },
   },
   /** Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
   DENSE: {
     op: 8,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -278,7 +292,7 @@ export const STEP = {
   PICK: {
     op: 9,
     fields: {
-      /** TERM or TABLE records that follow */
+      /** TERM, TABLE or VALUE records that follow */
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
@@ -296,6 +310,30 @@ export const STEP = {
       x_off: { offset: 0x18, type: 'u32' },
       /** rows of x */
       x_rows: { offset: 0x1C, type: 'u32' },
+    },
+  },
+  /** V of one sequence behind a SOFTMAX whose probabilities stay real: the rows of that step are then sum_j p_ij V_jc, tokens rows of all heads beside one another. */
+  VALUE: {
+    op: 10,
+    fields: {
+      /** TERM, TABLE or VALUE records that follow */
+      terms: { offset: 0x01, type: 'u8' },
+      /** QUANTISE records that follow those */
+      consumers: { offset: 0x02, type: 'u8' },
+      /** columns of all heads together */
+      width: { offset: 0x04, type: 'u32' },
+      /** planes of V transposed, a row for each column of V */
+      off: { offset: 0x08, type: 'u32' },
+      /** bytes from one row to the next */
+      stride: { offset: 0x0C, type: 'u32' },
+      /** operand format byte */
+      format: { offset: 0x10, type: 'u32' },
+      /** one found entry: V's, or 0 */
+      found_off: { offset: 0x14, type: 'u32' },
+      /** real value of one code, times the step of found */
+      scale: { offset: 0x18, type: 'f64' },
+      /** f32[tokens][width] working space: the codes, unpacked once */
+      codes_off: { offset: 0x20, type: 'u32' },
     },
   },
 } as const;

@@ -92,6 +92,23 @@ describe('BinaryBERT', () => {
           seed: 206 + index * 10,
         },
       ],
+      [
+        `${method} A${bits}, unsigned Q, K, V and inputs`,
+        { method, bits, symQuantQkvo: false, seed: 207 + index * 10 },
+      ],
+      [
+        `${method} A${bits}, unsigned Q, K, V and inputs, signed FFN and attention, heads of 26 columns`,
+        {
+          method,
+          bits,
+          symQuantQkvo: false,
+          symQuantFfnAttn: true,
+          hidden: 78,
+          heads: 3,
+          intermediate: 130,
+          seed: 208 + index * 10,
+        },
+      ],
     ],
   );
   test.each(cases)('%s', async (_, changes) => {

@@ -38,6 +38,36 @@ const CASES: [string, Partial<RandomBitOptions>][] = [
       `W1A${bits}, heads of 5 columns, hidden 15`,
       { bits, seed: 70 + bits, hidden: 15, heads: 3, intermediate: 33 },
     ],
+    [`W1A${bits}, unsigned Q, K, V and inputs`, { bits, seed: 100 + bits, symQuantQkvo: false }],
+    [
+      `W1A${bits}, unsigned Q, K, V and inputs, signed FFN and attention, heads of 26 columns`,
+      {
+        bits,
+        seed: 110 + bits,
+        symQuantQkvo: false,
+        symQuantFfnAttn: true,
+        hidden: 78,
+        heads: 3,
+        intermediate: 130,
+      },
+    ],
+    [
+      `W1A${bits}, unsigned everywhere, heads of 32 in two blocks`,
+      { bits, seed: 120 + bits, symQuantQkvo: false, hidden: 192, heads: 6, intermediate: 136, layers: 1 },
+    ],
+    [`W1A${bits}, real probabilities`, { bits, seed: 130 + bits, notQuantizeAttention: true }],
+    [
+      `W1A${bits}, real probabilities, unsigned Q, K, V and inputs, heads of 5 columns, hidden 15`,
+      {
+        bits,
+        seed: 140 + bits,
+        notQuantizeAttention: true,
+        symQuantQkvo: false,
+        hidden: 15,
+        heads: 3,
+        intermediate: 33,
+      },
+    ],
     [
       `W1A${bits}, hidden 192, heads of 32`,
       { bits, seed: 80 + bits, hidden: 192, heads: 6, intermediate: 384, layers: 1 },
@@ -47,6 +77,18 @@ const CASES: [string, Partial<RandomBitOptions>][] = [
   [
     'legacy LayerNorm names, clips of shape [1], values in dead parameters',
     { legacyNorms: true, clipShape: [1], deadMoves: true },
+  ],
+  [
+    'real probabilities, no biases and no shifts: contexts of exactly zero',
+    { notQuantizeAttention: true, zeroBias: true, zeroMove: true, seed: 150 },
+  ],
+  [
+    'unsigned everywhere, sequences longer than two blocks',
+    { bits: 4, symQuantQkvo: false, positions: 300, seed: 151, layers: 1 },
+  ],
+  [
+    'real probabilities, sequences longer than two blocks',
+    { bits: 2, symQuantQkvo: false, notQuantizeAttention: true, positions: 300, seed: 152, layers: 1 },
   ],
   ['sequences longer than two blocks', { positions: 300, seed: 99, layers: 1 }],
 ];

@@ -8,6 +8,7 @@ import {
   type LayerPlan,
   type LinearPlan,
   type NormPlan,
+  onesLength,
   outputShape,
   type Plan,
   type PlanesPlan,
@@ -74,7 +75,7 @@ export class PlanChecker {
     });
     this.#head(plan);
     if (plan.ones !== null) {
-      this.#tensor(plan.ones, (Math.ceil(maxTokens / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8, 'ones');
+      this.#tensor(plan.ones, (Math.ceil(onesLength(plan) / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8, 'ones');
     }
   }
 
@@ -101,7 +102,7 @@ export class PlanChecker {
       this.#linear(layer[part], attentionSize, hidden, `${at}.${part}`);
       this.#operands(layer[part].epilogue, 1, `${at}.${part}`);
     }
-    this.#signed(layer, at);
+    this.#offsets(plan, layer, at);
     this.#unshifted(layer.value.epilogue, `${at}.value`);
     this.#attention(plan, layer, `${at}.attention`);
     this.#linear(layer.output, hidden, attentionSize, `${at}.output`);
@@ -115,13 +116,16 @@ export class PlanChecker {
     this.#norm(layer.outputNorm, hidden, `${at}.outputNorm`);
   }
 
-  /** Scores multiply Q and K, and the context V, as if code 0 were 0. */
-  #signed(layer: LayerPlan, at: string): void {
+  /** Boolean attention multiplies Q, K and V as if code 0 were 0; elsewhere an offset of Q needs sums of K's codes. */
+  #offsets(plan: Plan, layer: LayerPlan, at: string): void {
     for (const part of ['query', 'key', 'value'] as const) {
       const { epilogue } = layer[part];
-      if (epilogue.kind === 'affine' && epilogue.quantisers.some(({ kind }) => OFFSET.includes(kind))) {
-        throw new Error(`${at}.${part}: codes with an offset are not possible here`);
-      }
+      if (epilogue.kind !== 'affine' || !epilogue.quantisers.some(({ kind }) => OFFSET.includes(kind)))
+        continue;
+      if (layer.attention.probabilities.kind === 'boolean')
+        throw new Error(`${at}.${part}: codes with an offset are not possible before boolean attention`);
+      if (part === 'query' && plan.ones === null)
+        throw new Error(`${at}.query: an offset needs a row of ones`);
     }
   }
 
@@ -152,16 +156,24 @@ export class PlanChecker {
       if (found(query.epilogue) || found(key.epilogue))
         throw new Error(`${at}.probabilities: a threshold needs fixed steps of Q and K`);
     } else {
-      const { exponentials, probability } = probabilities;
-      this.#quantiser(probability, 0, `${at}.probability`);
+      const { exponentials } = probabilities;
       if (exponentials) {
         this.#tensor(exponentials.tensor, exponentials.length * 8, `${at}.exponentials`);
         if (found(query.epilogue) || found(key.epilogue))
           throw new Error(`${at}.exponentials: a table needs fixed steps of Q and K`);
       }
+    }
+    if (probabilities.kind === 'softmax') {
+      const { probability } = probabilities;
+      this.#quantiser(probability, 0, `${at}.probability`);
       pFound = FOUND.includes(probability.kind);
       if (OFFSET.includes(probability.kind) && plan.ones === null)
         throw new Error(`${at}.probability: an offset needs a row of ones`);
+    }
+    if (probabilities.kind === 'real') {
+      const scale = context.kind === 'affine' ? context.terms[0]!.scale : null;
+      if (typeof scale !== 'number' || !(scale > 0))
+        throw new Error(`${at}.context: real probabilities need an affine epilogue with one positive scale`);
     }
     if (context.kind !== 'threshold') return;
     if ((attentionSize / heads) % 8 !== 0)

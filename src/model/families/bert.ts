@@ -30,14 +30,14 @@ export interface BertParts {
   /** One input tensor that names the word table, for its number of rows. */
   readonly wordTensor: string;
   words(rows: number, hidden: number): WordTable[];
-  /** `signedInput` is false for the second layer of the FFN, whose input follows an activation. */
-  linear(name: string, rows: number, cols: number, signedInput: boolean): Linear;
-  /** Quantisers of the projections and of the probabilities (null: boolean attention) of one layer; `self` is `...attention.self`. */
+  /** `twoSidedInput` is false for the second layer of the FFN, whose input follows an activation. */
+  linear(name: string, rows: number, cols: number, twoSidedInput: boolean): Linear;
+  /** Quantisers of the projections and of the probabilities of one layer; `self` is `...attention.self`. */
   attention(self: string): {
     readonly q: Quantiser;
     readonly k: Quantiser;
     readonly v: Quantiser;
-    readonly p: Quantiser | null;
+    readonly p: EncoderLayer['p'];
   };
 }
 

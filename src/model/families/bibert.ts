@@ -74,7 +74,7 @@ function importBiBert(checkpoint: Checkpoint, context: ImportContext): ModelDesc
       attention(self) {
         for (const dead of ['clip_query', 'clip_key', 'clip_value', 'clip_attn'])
           source.ignore(`${self}.${dead}`);
-        return { q: SIGN, k: SIGN, v: SIGN, p: null };
+        return { q: SIGN, k: SIGN, v: SIGN, p: 'boolean' };
       },
     },
     context,

@@ -22,7 +22,6 @@ function importBinaryBert(checkpoint: Checkpoint, context: ImportContext): Model
   settings.require('weight_bits', 1, 'the split model has one-bit weights; 2 means it was not split yet');
   settings.expect('weight_quant_method', 'bwn');
   settings.expect('input_layerwise', true);
-  settings.expect('sym_quant_qkvo', true);
   const method = settings.oneOf(
     'input_quant_method',
     ['uniform', 'lsq'] as const,
@@ -40,6 +39,7 @@ function importBinaryBert(checkpoint: Checkpoint, context: ImportContext): Model
   );
   const perRowWeights = !settings.flag('weight_layerwise', true);
   const perRowEmbedding = !settings.flag('embed_layerwise', false);
+  const signedInputs = settings.flag('sym_quant_qkvo', true);
   const signedFfnAttention = settings.flag('sym_quant_ffn_attn', false);
   const source = new TensorSource(checkpoint);
 
@@ -76,11 +76,14 @@ function importBinaryBert(checkpoint: Checkpoint, context: ImportContext): Model
             scale: perRowEmbedding ? scale : new Float64Array(rows).fill(scale[0]!),
           };
         }),
-      linear(name, rows, cols, signedInput) {
+      linear(name, rows, cols, twoSidedInput) {
         const branches = BRANCHES.map((number) => {
           const weight = source.weights(`${name}_${number}.weight`, rows, cols);
           return {
-            input: quantiser(`${name}_${number}.input_clip_val`, signedInput || signedFfnAttention),
+            input: quantiser(
+              `${name}_${number}.input_clip_val`,
+              twoSidedInput ? signedInputs : signedFfnAttention,
+            ),
             weight: signCodes(weight, rows, 0),
             weightScale: meanMagnitude(weight, rows, perRowWeights),
           };
@@ -89,9 +92,9 @@ function importBinaryBert(checkpoint: Checkpoint, context: ImportContext): Model
         return { name, branches, bias: first!.map((value, row) => value + second![row]!) };
       },
       attention: (self) => ({
-        q: quantiser(`${self}.clip_query`, true),
-        k: quantiser(`${self}.clip_key`, true),
-        v: quantiser(`${self}.clip_value`, true),
+        q: quantiser(`${self}.clip_query`, signedInputs),
+        k: quantiser(`${self}.clip_key`, signedInputs),
+        v: quantiser(`${self}.clip_value`, signedInputs),
         p: quantiser(`${self}.clip_attn`, signedFfnAttention),
       }),
     },

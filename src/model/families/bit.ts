@@ -27,8 +27,6 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
   settings.expect('weight_quant_method', 'bwn');
   settings.expect('input_quant_method', 'elastic');
   settings.expect('input_layerwise', true);
-  settings.expect('sym_quant_qkvo', true);
-  settings.expect('not_quantize_attention', false);
   const bits = settings.oneOf(
     'input_bits',
     [1, 2, 4, 8] as const,
@@ -41,7 +39,9 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
   );
   const perRowWeights = !settings.flag('weight_layerwise', true);
   const perRowEmbedding = !settings.flag('embed_layerwise', false);
+  const signedInputs = settings.flag('sym_quant_qkvo', true);
   const signedFfnAttention = settings.flag('sym_quant_ffn_attn', false);
+  const realAttention = settings.flag('not_quantize_attention', false);
   const source = new TensorSource(checkpoint);
 
   const quantiser = (stepName: string, signed: boolean, shift: Float32Array | null = null): Quantiser => ({
@@ -74,11 +74,11 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
           },
         ];
       },
-      linear(name, rows, cols, signedInput) {
+      linear(name, rows, cols, twoSidedInput) {
         const weight = source.weights(`${name}.weight`, rows, cols);
         const move = source.vector(`${name}.move.bias`, cols);
         const branch = {
-          input: quantiser(`${name}.input_clip_val`, signedInput || signedFfnAttention, move),
+          input: quantiser(`${name}.input_clip_val`, twoSidedInput ? signedInputs : signedFfnAttention, move),
           weight: signCodes(weight, rows, mean(weight)),
           weightScale: meanMagnitude(weight, rows, perRowWeights),
         };
@@ -87,11 +87,12 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
       attention(self) {
         // move_q, move_k and move_v are in the file but dead: the released code overwrites what they produce.
         for (const dead of ['move_q', 'move_k', 'move_v']) source.ignore(`${self}.${dead}.bias`);
+        if (realAttention) source.ignore(`${self}.clip_attn`);
         return {
-          q: quantiser(`${self}.clip_query`, true),
-          k: quantiser(`${self}.clip_key`, true),
-          v: quantiser(`${self}.clip_value`, true),
-          p: quantiser(`${self}.clip_attn`, signedFfnAttention),
+          q: quantiser(`${self}.clip_query`, signedInputs),
+          k: quantiser(`${self}.clip_key`, signedInputs),
+          v: quantiser(`${self}.clip_value`, signedInputs),
+          p: realAttention ? 'real' : quantiser(`${self}.clip_attn`, signedFfnAttention),
         };
       },
     },

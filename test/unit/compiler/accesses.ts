@@ -111,9 +111,10 @@ export interface StepGroup {
 /** The group that begins at record `index`; throws where a record is not one that may stand in its place. */
 export function readGroup(records: Uint8Array, index: number): StepGroup {
   const producer = readStep(records, index);
-  if (['QUANTISE', 'TERM', 'TABLE'].includes(producer.name))
+  if (['QUANTISE', 'TERM', 'TABLE', 'VALUE'].includes(producer.name))
     throw new Error(`record ${index}: a ${producer.name} record without a producer`);
   const { terms = 0, consumers = 0 } = producer.fields;
+  const below = producer.name === 'EMBED' ? 'TABLE' : producer.name === 'SOFTMAX' ? 'VALUE' : 'TERM';
   const behind = (first: number, count: number, name: StepName) =>
     Array.from({ length: count }, (_, i) => {
       const record = readStep(records, first + i);
@@ -123,7 +124,7 @@ export function readGroup(records: Uint8Array, index: number): StepGroup {
     });
   return {
     producer,
-    terms: behind(index + 1, terms, producer.name === 'EMBED' ? 'TABLE' : 'TERM'),
+    terms: behind(index + 1, terms, below),
     consumers: behind(index + 1 + terms, consumers, 'QUANTISE'),
     count: 1 + terms + consumers,
   };
@@ -143,11 +144,15 @@ export function readGroups(records: Uint8Array): StepGroup[] {
 /** What a producer touches with the records behind it. */
 export interface StepAccesses {
   readonly reads: readonly Span[];
+  /** Working space: written, then read by the same step. */
+  readonly space: readonly Span[];
+  /** Planes with their padding, of which `reads` has only what counts. */
+  readonly touches: readonly Span[];
   /** Float rows; allowed to replace the rows that are read. */
   readonly out: readonly Span[];
   /** Planes of the consumers; never among what is read. */
   readonly planes: readonly Span[];
-  /** Steps and offsets that the consumers find; never among what is read. */
+  /** Steps and offsets that the consumers find, and sums of their rows; never among what is read. */
   readonly found: readonly Span[];
 }
 
@@ -155,7 +160,11 @@ export interface StepAccesses {
 const array = (off: number, count: number, size: number): Span[] => (off === 0 ? [] : [[off, count * size]]);
 
 /** Rows, columns and sequences of what a producer hands to its consumers. */
-function shapeOf({ name, fields: s }: StepRecord): { lines: number; width: number; sequences: number } {
+function shapeOf(
+  { name, fields: s }: StepRecord,
+  value: StepRecord | undefined,
+): { lines: number; width: number; sequences: number } {
+  if (value) return { lines: s.tokens!, width: value.fields.width!, sequences: 1 };
   if (name === 'SOFTMAX') return { lines: s.heads! * s.tokens!, width: s.tokens!, sequences: 1 };
   return { lines: s.rows!, width: s.width!, sequences: s.sequences ?? 0 };
 }
@@ -173,20 +182,36 @@ function termReads({ fields: t }: StepRecord, { lines, width, sequences }: Shape
   );
   if (t.sums_stride) reads.push(...rows(t.sums_off!, t.sums_stride, sequences, width * 4));
   else reads.push(...array(t.sums_off!, channels, 8));
+  if (t.row_sums_off) reads.push(...rows(t.row_sums_off, t.row_sums_stride!, width / t.block!, lines * 8));
   return reads;
 }
 
 type Shape = ReturnType<typeof shapeOf>;
 
+/** What a VALUE reads, and where it unpacks it. */
+function valueReads({ fields: t }: StepRecord, tokens: number): Span[] {
+  return [
+    ...elements(t.off!, t.stride!, t.width!, 0, tokens, 2 ** (t.format! & 7)),
+    ...array(t.found_off!, 1, FOUND_BYTES),
+  ];
+}
+
+/** The rows of planes that a VALUE reads from. */
+function valueRows({ fields: t }: StepRecord, tokens: number): Span[] {
+  return rows(t.off!, t.stride!, t.width!, Math.ceil(tokens / 128) * 16 * 2 ** (t.format! & 7));
+}
+
 /** What a group touches. */
 export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAccesses {
   const { name, fields: s } = producer;
-  const shape = shapeOf(producer);
+  const value = terms.find((term) => term.name === 'VALUE');
+  const shape = shapeOf(producer, value);
   const { lines, width, sequences } = shape;
   const field = (key: string, count: number, size: number) => array(s[key]!, count, size);
   const starts = () => field('starts_off', sequences + 1, 4);
   const norm = () => [...field('gamma_off', width, 4), ...field('beta_off', width, 4)];
   const reads: Span[] = terms.flatMap((term) => {
+    if (term.name === 'VALUE') return valueReads(term, s.tokens!);
     if (term.name === 'TERM') return termReads(term, shape, s.by_row === 1);
     const { word_off, word_stride, word_scale_off } = term.fields;
     return [...array(word_off!, s.words!, word_stride!), ...array(word_scale_off!, s.words!, 8)];
@@ -214,10 +239,11 @@ export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAcc
       break;
     case 'SOFTMAX':
       reads.push(
-        ...rows(s.acc_off!, s.acc_stride!, lines, width * 4),
+        ...rows(s.acc_off!, s.acc_stride!, s.heads! * s.tokens!, s.tokens! * 4),
         ...field('table_off', s.table_length!, 8),
       );
       reads.push(...field('found_a_off', 1, FOUND_BYTES), ...field('found_b_off', 1, FOUND_BYTES));
+      if (s.key_sums_off) reads.push(...rows(s.key_sums_off, s.key_sums_stride!, s.heads!, s.tokens! * 4));
       break;
     case 'PICK':
       reads.push(...starts(), ...field('index_off', lines, 4), ...field('x_off', s.x_rows! * width, 4));
@@ -238,6 +264,9 @@ export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAcc
       ...rows(q.out_off!, q.out_stride!, lines, Math.ceil(width / 128) * 16 * 2 ** (q.format! & 7)),
     );
     if (q.kind! >= STEP_QUANTISER.ROUND_FROM_MIN) found.push([q.found_off!, sequences * FOUND_BYTES]);
+    if (q.sums_off) found.push(...rows(q.sums_off, q.sums_stride!, lines / q.sums_rows!, q.sums_rows! * 8));
   }
-  return { reads, out, planes, found };
+  const space = value ? array(value.fields.codes_off!, lines * width, 4) : [];
+  const touches = value ? valueRows(value, s.tokens!) : [];
+  return { reads, touches, space, out, planes, found };
 }

@@ -127,8 +127,13 @@ export class HazardDetector {
       this.#where = `step record ${index} (${group.producer.name})`;
       if (index + group.count > first + count)
         this.#fail('its terms or consumers are not part of the operation');
-      const { reads, out, planes, found } = stepAccesses(group);
-      this.cpuReads(reads);
+      const { reads, touches, space, out, planes, found } = stepAccesses(group);
+      this.#cpuWrites(space);
+      this.cpuReads([...space, ...reads]);
+      this.#each(touches, (at) => {
+        this.#unread[at] = 0;
+        return !this.#allowed[at] && 'the CPU reads outside the model and the arena';
+      });
       this.#each(
         [...planes, ...found],
         (at) => this.#stepReads[at] === this.#step && 'a consumer overwrites what its own step reads',

@@ -92,6 +92,17 @@ export const CASES: readonly [string, Writer][] = [
     'BiT A2, sequences of several blocks',
     bit({ bits: 2, positions: 300, layers: 1, hidden: 16, intermediate: 16, seed: 12 }),
   ],
+  ['BiT A1, unsigned everywhere', bit({ symQuantQkvo: false, seed: 13 })],
+  ['BiT A4, unsigned everywhere', bit({ bits: 4, symQuantQkvo: false, seed: 14 })],
+  [
+    'BiT A2, unsigned Q, K and V, signed FFN and attention, heads of 26 columns',
+    bit({ bits: 2, symQuantQkvo: false, symQuantFfnAttn: true, hidden: 78, heads: 3, seed: 15 }),
+  ],
+  ['BiT A1, real probabilities', bit({ notQuantizeAttention: true, seed: 16 })],
+  [
+    'BiT A4, real probabilities, unsigned Q, K and V',
+    bit({ bits: 4, notQuantizeAttention: true, symQuantQkvo: false, seed: 17 }),
+  ],
   ['BiBERT', biBert({ seed: 20 })],
   ['BiBERT, exact zeros and ternary weights', biBert({ zeroBias: true, zeroWeights: true, seed: 21 })],
   ['BiBERT, heads of 26 columns', biBert({ hidden: 78, heads: 3, intermediate: 130, seed: 22 })],
@@ -106,6 +117,7 @@ export const CASES: readonly [string, Writer][] = [
     'BinaryBERT A4, scales per row, signed FFN and attention',
     binaryBert({ bits: 4, method: 'lsq', weightLayerwise: false, symQuantFfnAttn: true, seed: 33 }),
   ],
+  ['BinaryBERT A8, unsigned everywhere', binaryBert({ symQuantQkvo: false, seed: 36 })],
   ['BinaryBERT A8, heads of 5 columns', binaryBert({ hidden: 15, heads: 3, intermediate: 33, seed: 34 })],
   [
     'BinaryBERT A2, sequences of several blocks',

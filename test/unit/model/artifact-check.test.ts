@@ -218,15 +218,21 @@ test.each([
     /layers\.0\.query: .*affine epilogue/,
   ],
   [
-    'offset of Q',
+    'offset of Q without ones',
     2,
-    (p) => Object.assign(next(p.layers[0].query.epilogue), MIN),
-    /layers\.0\.query: codes with an offset/,
+    (p) => {
+      Object.assign(next(p.layers[0].query.epilogue), MIN);
+      p.ones = null;
+    },
+    /layers\.0\.query: .*row of ones/,
   ],
   [
-    'offset of V',
+    'offset of V before boolean attention',
     2,
-    (p) => Object.assign(next(p.layers[0].value.epilogue), MIN),
+    (p) => {
+      Object.assign(next(p.layers[0].value.epilogue), MIN);
+      p.layers[0].attention.probabilities.kind = 'boolean';
+    },
     /layers\.0\.value: codes with an offset/,
   ],
   [

@@ -7,6 +7,7 @@ import {
   type RandomTernaryBertOptions,
   randomTernaryBertCheckpoint,
 } from '../../oracle/random-ternarybert.js';
+import { classificationHead } from './head.js';
 import { described, saved } from './support.js';
 
 /** As small as a model can be that still has two heads. */
@@ -52,9 +53,9 @@ export const ternaryBert = (
 export const describeIn = (parent: string, checkpoint: AnyCheckpoint) => described(saved(parent, checkpoint));
 
 /** Every quantised linear layer of a one-layer model. */
-export function linears({ layers, pooler }: ModelDescription) {
-  const { query, key, value, output, up, down } = layers[0]!;
-  return [query, key, value, output, up, down, pooler];
+export function linears(description: ModelDescription) {
+  const { query, key, value, output, up, down } = description.layers[0]!;
+  return [query, key, value, output, up, down, classificationHead(description).pooler];
 }
 
 /** The epsilons of all LayerNorms of a one-layer model. */

@@ -168,7 +168,8 @@ test.each(['uniform', 'lsq'] as const)(
   async (method) => {
     const { description } = await describe(undefined, { method, bits: 4, symQuantFfnAttn: true });
     const { p, down } = description.layers[0]!;
-    for (const quantiser of [p!, ...down.branches.map(({ input }) => input)]) {
+    if (typeof p === 'string') throw new Error(`test: P is ${p}`);
+    for (const quantiser of [p, ...down.branches.map(({ input }) => input)]) {
       expect(quantiser.signed).toBe(true);
       expect('offset' in quantiser ? quantiser.offset : 'none').toBe('none');
     }

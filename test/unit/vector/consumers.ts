@@ -23,6 +23,8 @@ interface Consumer {
   readonly off: number;
   readonly stride: number;
   readonly found: number;
+  /** Sums of the rows in blocks of `rows`, or none. */
+  readonly sums: { readonly off: number; readonly rows: number; readonly stride: number } | null;
 }
 
 /** Shape of what a producer hands to its consumers. */
@@ -61,6 +63,7 @@ export function drawConsumer(
   const shift = draw.chance() ? draw.floats(width, () => (quarters ? draw.quarter() : draw.real())) : null;
   const off = bench.output(rows * stride);
   const found = kind >= ROUND_FROM_MIN ? bench.output(sequences * FOUND_BYTES) : 0;
+  const sums = draw.chance(0.3) ? drawSums(bench, draw, rows) : null;
   bench.steps.push('QUANTISE', {
     format: Math.log2(bits) | (encoding << 4),
     kind,
@@ -73,8 +76,16 @@ export function drawConsumer(
     out_off: off,
     out_stride: stride,
     found_off: found,
+    ...(sums && { sums_off: sums.off, sums_rows: sums.rows, sums_stride: sums.stride }),
   });
-  return { kind, bits, encoding, qmin, qmax, step, clip, shift, off, stride, found };
+  return { kind, bits, encoding, qmin, qmax, step, clip, shift, off, stride, found, sums };
+}
+
+/** Space for the sum of every row, in one block or in several of equal size. */
+function drawSums(bench: Bench, draw: Draw, rows: number): NonNullable<Consumer['sums']> {
+  const block = draw.pick([1, 2, 3, rows].filter((size) => rows % size === 0));
+  const stride = block * 8 + 8 * draw.int(0, 2);
+  return { off: bench.output((rows / block) * stride), rows: block, stride };
 }
 
 /** Bounds that cut something off, on one side or both; or none. */
@@ -174,8 +185,20 @@ export function checkConsumer(bench: Bench, consumer: Consumer, { values, starts
       });
       expect(wrong, `row ${row}: column of a wrong code`).toBe(-1);
       expectPadding(bench.window, at, moved[row]!.length, bits);
+      if (consumer.sums) expectSum(bench, consumer, row, moved[row]!.length, range);
     }
   }
+}
+
+/** The sum of a row is that of its codes' real values. */
+function expectSum(bench: Bench, consumer: Consumer, row: number, width: number, { step, t }: Found): void {
+  const { sums, off, stride } = consumer;
+  let expected = 0;
+  for (let column = 0; column < width; column++)
+    expected += step * codeAt(bench.window, off + row * stride, column, consumer) + t;
+  const at = sums!.off + Math.floor(row / sums!.rows) * sums!.stride + (row % sums!.rows) * 8;
+  const stored = bench.doubles(at, 1)[0]!;
+  expect(Math.abs(stored - expected), `row ${row}: sum`).toBeLessThan(1e-12 * (1 + width * 256 * step));
 }
 
 /** Elements behind the row's are 0 in every plane. */

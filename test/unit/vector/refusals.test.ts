@@ -26,12 +26,13 @@ const OPTIONAL: Readonly<Record<StepName, readonly string[]>> = {
   EMBED: ['out_off'],
   AFFINE: ['bias_off', 'out_off'],
   NORM: ['bias_off'],
-  SOFTMAX: ['found_a_off', 'found_b_off'],
+  SOFTMAX: ['found_a_off', 'found_b_off', 'key_sums_off'],
   DENSE: ['bias_off'],
   PICK: [],
-  TERM: ['scale_off', 'found_a_off', 'found_b_off', 'sums_off'],
+  TERM: ['scale_off', 'found_a_off', 'found_b_off', 'sums_off', 'row_sums_off'],
   TABLE: [],
-  QUANTISE: ['shift_off'],
+  VALUE: ['found_off'],
+  QUANTISE: ['shift_off', 'sums_off'],
 };
 
 const SIZES = ['rows', 'width', 'out_width', 'x_rows', 'tokens', 'heads', 'sequences', 'words'];
@@ -55,7 +56,8 @@ function isRead(records: Uint8Array, index: number, field: string): boolean {
   if (name === 'QUANTISE' && field === 'found_off')
     return records[at + STEP.QUANTISE.fields.kind.offset]! >= STEP_QUANTISER.ROUND_FROM_MIN;
   // A single block has no distance to the next.
-  if (name === 'TERM' && field === 'block_stride') return fieldOf(records, index, field) !== 0;
+  if (name === 'TERM' && ['block_stride', 'row_sums_stride'].includes(field))
+    return fieldOf(records, index, field) !== 0;
   return true;
 }
 
@@ -234,7 +236,8 @@ describe('a consumer', () => {
     expectRefusal(bench, records.slice(STEP_BYTES), 'a term alone');
     expectRefusal(bench, records.slice(firstConsumer(records) * STEP_BYTES), 'a consumer alone');
     expectRefusal(bench, validRecords(bench, 'EMBED').slice(STEP_BYTES), 'a word table alone');
-    for (const op of [0, 10, 255]) expectRefusal(bench, withFields(records, 0, { op }), `op ${op}`);
+    for (const op of [0, STEP.VALUE.op, 255])
+      expectRefusal(bench, withFields(records, 0, { op }), `op ${op}`);
   });
 
   it('that is not among the records is not looked for behind them', () => {

@@ -101,7 +101,14 @@ it('a step that would take hours is refused at once', () => {
     terms: 1,
     consumers: 0,
   };
-  const term = { acc_stride: 0, scale_off: 0, found_a_off: 0, found_b_off: 0, sums_off: 0 };
+  const term = {
+    acc_stride: 0,
+    scale_off: 0,
+    found_a_off: 0,
+    found_b_off: 0,
+    sums_off: 0,
+    row_sums_off: 0,
+  };
   const records = withFields(validRecords(bench, 'AFFINE').slice(0, 2 * STEP_BYTES), 0, producer);
   const began = performance.now();
   expectRefusal(bench, withFields(records, 1, { ...term, block: 32768 }), 'rows that lie on one another');
@@ -110,7 +117,7 @@ it('a step that would take hours is refused at once', () => {
     withFields(records, 1, { ...term, block: 1, block_stride: 0 }),
     'blocks that lie on one another',
   );
-  const heads = { tokens: 1000, heads: 32768, acc_stride: 0 };
+  const heads = { tokens: 1000, heads: 32768, acc_stride: 0, key_sums_off: 0 };
   expectRefusal(bench, withFields(validRecords(bench, 'SOFTMAX'), 0, heads), 'heads that lie on one another');
   expect(performance.now() - began).toBeLessThan(2000);
 });

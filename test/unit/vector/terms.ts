@@ -42,6 +42,7 @@ export function drawTerm(bench: Bench, draw: Draw, shape: TermShape, { quarters,
   const [a, b] = [found(), found()];
   const sums = drawSums(bench, draw, shape);
   const sumsScale = quarters ? draw.pick([0.5, 1]) : draw.real();
+  const rowSums = draw.chance(0.3) ? upTo(blocks).map(() => upTo(rows).map(real)) : null;
   const fields = {
     acc_off: acc,
     acc_stride: accStride,
@@ -54,6 +55,8 @@ export function drawTerm(bench: Bench, draw: Draw, shape: TermShape, { quarters,
     sums_off: sums?.off ?? 0,
     sums_stride: sums?.stride ?? 0,
     sums_scale: sumsScale,
+    row_sums_off: rowSums ? bench.put(Float64Array.from(rowSums.flat())) : 0,
+    row_sums_stride: rows * 8,
   };
   const entry = (list: readonly Found[] | null, sequence: number) => list?.[sequence] ?? NOT_FOUND;
   return {
@@ -62,8 +65,9 @@ export function drawTerm(bench: Bench, draw: Draw, shape: TermShape, { quarters,
     value(sequence, row, column) {
       const [A, B] = [entry(a, sequence), entry(b, sequence)];
       const s = (scales ? scales[byRow ? row : column]! : scale) * A.step * B.step;
-      // The offset is that of a alone: codes of b start at 0.
-      const offset = sums ? A.t * B.step * sumsScale * sums.of(sequence, row, column) : 0;
+      const offsetA = sums ? A.t * B.step * sumsScale * sums.of(sequence, row, column) : 0;
+      const offsetB = rowSums ? B.t * rowSums[Math.floor(column / block)]![row]! : 0;
+      const offset = offsetA + offsetB;
       return s * d[Math.floor(column / block)]![row]![column % block]! + offset;
     },
   };

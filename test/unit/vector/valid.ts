@@ -7,13 +7,13 @@ import { FOUND_BYTES, STEP, STEP_BYTES } from '../../../src/native/steps.generat
 import type { Bench } from './bench.js';
 
 export type StepName = keyof typeof STEP;
-export type Producer = Exclude<StepName, 'QUANTISE' | 'TERM' | 'TABLE'>;
+export type Producer = Exclude<StepName, 'QUANTISE' | 'TERM' | 'TABLE' | 'VALUE'>;
 export const PRODUCERS: readonly Producer[] = ['EMBED', 'AFFINE', 'NORM', 'SOFTMAX', 'DENSE', 'PICK'];
 
 export const ROWS = 5;
 export const WIDTH = 130;
 export const SEQUENCES = 2;
-const HEADS = 3;
+export const HEADS = 3;
 const TABLE_WORDS = 7;
 
 /** Floats that are sane as any operand. */
@@ -40,6 +40,9 @@ function quantise(
     out_off: bench.output(rows * stride),
     out_stride: stride,
     found_off: bench.output(sequences * FOUND_BYTES),
+    sums_off: bench.output(rows * 8),
+    sums_rows: 1,
+    sums_stride: 8,
   });
 }
 
@@ -52,6 +55,7 @@ function terms(bench: Bench, acc_off: number): void {
     found_a_off: found(bench, SEQUENCES),
     found_b_off: found(bench, SEQUENCES),
     sums_scale: 0.5,
+    row_sums_off: bench.put(doubles(2 * ROWS)),
   });
   bench.steps.push('TERM', {
     ...common(),
@@ -59,6 +63,7 @@ function terms(bench: Bench, acc_off: number): void {
     block_stride: WIDTH * 2,
     sums_off: bench.put(new Int32Array(SEQUENCES * WIDTH)),
     sums_stride: WIDTH * 4,
+    row_sums_stride: ROWS * 8,
   });
   bench.steps.push('TERM', { ...common(), block: WIDTH, sums_off: bench.put(doubles(WIDTH)) });
 }
@@ -146,6 +151,8 @@ export function validRecords(bench: Bench, name: Producer): Uint8Array {
         scale: 0.5,
         table_off: bench.put(doubles(9)),
         table_length: 9,
+        key_sums_off: bench.put(new Int32Array(HEADS * ROWS)),
+        key_sums_stride: ROWS * 4,
       });
       quantise(bench, { rows: HEADS * ROWS, width: ROWS, sequences: 1 }, { kind: 2, format: 0x02, qmax: 15 });
       return bench.steps.finish();
