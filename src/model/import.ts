@@ -18,6 +18,10 @@ const KNOWN: readonly { readonly says: string; readonly matches: (key: string) =
     matches: (key) => key.endsWith('.weight_clip_val'),
   },
   {
+    says: "this looks like the ternary model of BinaryBERT's first step, which has to be split and trained further first",
+    matches: (key) => key.endsWith('.input_clip_val'),
+  },
+  {
     says: 'this looks like full-precision BERT, which has to be binarised by training first',
     matches: (key) => /(^|\.)bert\.encoder\.layer\./.test(key),
   },

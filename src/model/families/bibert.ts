@@ -17,6 +17,11 @@ const NEAR_MEAN = 1e-8;
 
 const SIGN: Quantiser = { kind: 'fixed', signed: true, bits: 1, step: 1, offset: 'none', shift: null };
 
+/** True for what a quantised save holds in place of weights: signs, among them those of latent weights of exactly 0. */
+function holdsSigns(weight: Float32Array | Float64Array): boolean {
+  return weight.every((value) => Math.sign(value) === value) && weight.some((value) => value !== 0);
+}
+
 function importBiBert(checkpoint: Checkpoint, context: ImportContext): ModelDescription {
   const settings = new Settings(checkpoint.config, context.warn);
   settings.require('weight_bits', 1, 'BiBERT has one-bit weights');
@@ -28,10 +33,10 @@ function importBiBert(checkpoint: Checkpoint, context: ImportContext): ModelDesc
   /** sign(w - row mean) and mean |w| of the row, uncentred. */
   const binarise = (name: string, rows: number, cols: number) => {
     const weight = source.weights(name, rows, cols);
-    if (weight.every((value) => Math.abs(value) === 1)) {
+    if (holdsSigns(weight)) {
       throw new ImportError(
         'unsupported',
-        `${checkpoint.file}: every value of ${name} is +1 or -1: a quantised save, which lost centres and scales and is another function; use the full-precision save (--save_fp_model)`,
+        `${checkpoint.file}: every value of ${name} is +1, 0 or -1: a quantised save, which lost centres and scales and is another function; use the full-precision save (--save_fp_model)`,
       );
     }
     const means = rowMeans(weight, rows);

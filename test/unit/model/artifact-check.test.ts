@@ -239,6 +239,21 @@ test.each([
   expect(verdict(models[bits], change)).toMatch(says);
 });
 
+test('an offset of any input needs sums of its weights', () => {
+  for (const part of ['query', 'key', 'value', 'up'])
+    expect(verdict(models[2], (p) => Object.assign(p.layers[0][part].branches[0].input, MIN))).toMatch(
+      new RegExp(`layers\\.0\\.${part}: .*needs sums`),
+    );
+  expect(verdict(models[2], (p) => Object.assign(p.pooler.branches[0].input, MIN))).toMatch(
+    /pooler: .*needs sums/,
+  );
+  const context = verdict(models[2], ({ layers: [layer] }) => {
+    Object.assign(next(layer.attention.context), MIN);
+    Object.assign(layer.output.branches[0].input, MIN);
+  });
+  expect(context).toMatch(/layers\.0\.output: .*needs sums/);
+});
+
 test('a threshold for heads whose columns do not start at a byte', () => {
   const says = verdict(models[1], (plan) => {
     plan.heads = 4;

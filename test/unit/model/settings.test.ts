@@ -86,6 +86,27 @@ test('size: a whole number from 1 to the limit', () => {
   expect(refusal(() => settings({ size: 5 }).read.size('size', 4))[1]).toContain('from 1 to 4');
 });
 
+test('has: there, and not null', () => {
+  const { read } = settings({ zero: 0, no: false, nothing: null, undefined: undefined });
+  expect(['zero', 'no', 'nothing', 'undefined', 'absent'].map((name) => read.has(name))).toEqual([
+    true,
+    true,
+    false,
+    false,
+    false,
+  ]);
+});
+
+test('positive: a number between 0 and 1, or the default', () => {
+  const read = (value: unknown) => settings({ value }).read.positive('value', 0.25);
+  expect([1e-12, 0.5, null, undefined].map(read)).toEqual([1e-12, 0.5, 0.25, 0.25]);
+  for (const value of [0, -1e-12, 1, Number.NaN, Number.POSITIVE_INFINITY, '0.5', [0.5], true])
+    expect(refusal(() => read(value))).toEqual([
+      'bad-config',
+      expect.stringMatching(/value is .*between 0 and 1/),
+    ]);
+});
+
 test('a long value is shown in part', () => {
   const { read } = settings({ size: 'x'.repeat(1000), turned: '\u202egpj' });
   const [, message] = refusal(() => read.size('size'));
