@@ -1,4 +1,4 @@
-/* Full-precision linear layer (the classifier). */
+/* Full-precision linear layer (a head). */
 #include "vector.h"
 
 void beta_dense(const beta_vector *v, const beta_group *g) {

@@ -55,6 +55,15 @@ describe('the best span', () => {
     }
   });
 
+  it('has 31 tokens at most', () => {
+    const peak = (at: number) => Array.from({ length: 40 }, (_, token) => (token === at ? 9 : 0));
+    const all = Array.from({ length: 40 }, (_, token) => token);
+    expect(bestSpan(peak(4), peak(34), all)).toMatchObject({ start: 4, end: 34 });
+    const { start, end } = bestSpan(peak(4), peak(35), all)!;
+    expect([start, end]).not.toEqual([4, 35]);
+    expect(end - start).toBeLessThanOrEqual(30);
+  });
+
   it('is not led astray by huge logits, and takes the first of equals', () => {
     expect(bestSpan([1000, 1000, 0], [0, 1000, 1000], [0, 1, 2])).toEqual({
       start: 0,
