@@ -19,9 +19,13 @@ export function inputCount(request: RequestPayload): number {
   return request.texts?.length ?? request.input_ids?.length ?? 1;
 }
 
-/** Throws RequestFailure: empty_text, text_too_long, bad_ids; bad_request for pairs that the model does not take. */
+/**
+ * Throws RequestFailure: empty_text, text_too_long, bad_ids; bad_request for pairs that the model does not take. `maxChars` bounds each
+ * text and all of them together: tokenising is work on the thread that serves everybody.
+ */
 export function toSequences(request: RequestPayload, model: ServedModel, maxChars: number): Sequence[] {
   const { text, text_pair, texts, text_pairs, input_ids, token_type_ids } = request;
+  const together = [...(texts ?? []), ...(text_pairs ?? [])].reduce((sum, each) => sum + each.length, 0);
   if (input_ids)
     return input_ids.map((ids, row) => ({
       ...checkedIds(ids, `input_ids[${row}]`, model),
@@ -39,6 +43,11 @@ export function toSequences(request: RequestPayload, model: ServedModel, maxChar
     checkText(second, whereSecond, maxChars);
     return encodedPair([first, second], [where, whereSecond], model, truncate);
   };
+  if (texts && texts.length > 1 && together > maxChars && texts.every((each) => each.length <= maxChars))
+    throw new RequestFailure(
+      'text_too_long',
+      `the texts have ${together} characters together, this node takes ${maxChars} in one request; send several requests`,
+    );
   if (texts)
     return texts.map((first, row) => encode(first, `texts[${row}]`, text_pairs?.[row], `text_pairs[${row}]`));
   return [encode(text ?? '', 'text', text_pair, 'text_pair')];

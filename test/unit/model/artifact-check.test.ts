@@ -250,7 +250,7 @@ test('an offset of any input needs sums of its weights', () => {
     expect(verdict(models[2], (p) => Object.assign(p.layers[0][part].branches[0].input, MIN))).toMatch(
       new RegExp(`layers\\.0\\.${part}: .*needs sums`),
     );
-  expect(verdict(models[2], (p) => Object.assign(p.pooler.branches[0].input, MIN))).toMatch(
+  expect(verdict(models[2], (p) => Object.assign(p.head.pooler.branches[0].input, MIN))).toMatch(
     /pooler: .*needs sums/,
   );
   const context = verdict(models[2], ({ layers: [layer] }) => {

@@ -51,7 +51,7 @@ test('activations are bare signs, the same for Q, K and V; attention is boolean'
   const { q, k, v, p } = description.layers[0]!;
   for (const quantiser of [q, k, v, ...linears(description).map(({ branches }) => branches[0]!.input)])
     expect(quantiser).toEqual(sign);
-  expect(p).toBeNull();
+  expect(p).toBe('boolean');
 });
 
 test('scale, gate and all clips are dead: any value, or none at all, gives the same artifact without a warning', async () => {

@@ -75,7 +75,7 @@ test.each([
   ['bad-config', 'input_quant_method', undefined, /absent/],
   ['bad-config', 'hidden_act', 'swish', /"relu" or "gelu"/],
   ['unsupported', 'weight_quant_method', 'twn', /bwn/],
-  ['unsupported', 'sym_quant_qkvo', false, /only true/],
+  ['bad-config', 'sym_quant_qkvo', 'yes', /true or false/],
   ['unsupported', 'input_layerwise', false, /only true/],
 ] as const)('%s: %s = %j', async (code, setting, value, says) => {
   await refuses(code, [`config.json: ${setting} is`, says], ({ config }) => {
