@@ -176,6 +176,17 @@ test.each(['uniform', 'lsq'] as const)(
   },
 );
 
+test.each(['uniform', 'lsq'] as const)(
+  'sym_quant_qkvo false makes all others unsigned (%s)',
+  async (method) => {
+    const { description } = await describe(undefined, { method, bits: 4, symQuantQkvo: false });
+    const { q, k, v, p } = description.layers[0]!;
+    const inputs = linears(description).flatMap(({ branches }) => branches.map(({ input }) => input));
+    for (const quantiser of [q, k, v, p, ...inputs])
+      expect(quantiser).toMatchObject({ signed: false, ...(method === 'lsq' && { offset: 'minimum' }) });
+  },
+);
+
 test('a step of exactly 1.0 is kept, with a warning that names the tensor', async () => {
   const { description, warnings } = await describe((checkpoint) => {
     values(checkpoint, `${QUERY}_2.input_clip_val`)[0] = 1;
