@@ -24,7 +24,7 @@ function progressLine(): { show: (text: string) => void; clear: () => void } {
 }
 
 function report(output: string, { plan, provenance, bytes }: ImportSummary): void {
-  const thresholds = plan.layers.flatMap(({ query, key, value, attention, up }) =>
+  const requantisations = plan.layers.flatMap(({ query, key, value, attention, up }) =>
     [query.epilogue, key.epilogue, value.epilogue, attention.context, up.epilogue].map(({ kind }) => kind),
   );
   printFacts([
@@ -37,8 +37,8 @@ function report(output: string, { plan, provenance, bytes }: ImportSummary): voi
     ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${plan.embeddings.words[0]!.planes.rows}`],
     ['task', plan.labels.length > 0 ? `${plan.head.task}, ${plan.labels.length} classes` : plan.head.task],
     [
-      'thresholds',
-      `${thresholds.filter((kind) => kind === 'threshold').length} of ${thresholds.length} requantisations run in the engine`,
+      'requantised',
+      `${requantisations.filter((kind) => kind !== 'affine').length} of ${requantisations.length} results in the engine`,
     ],
     ['source', `${provenance.source}, SHA-256 ${provenance.sourceSha256.slice(0, 16)}...`],
   ]);
