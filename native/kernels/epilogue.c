@@ -76,9 +76,7 @@ struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
   return (struct beta_epilogue){.job = job, .thresholds = only_thresholds(job)};
 }
 
-void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t column, uint32_t count,
-                            const int32_t *dot) {
-  const beta_qmm *job = epilogue->job;
+static void store_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot) {
   uint8_t *out = job->o.row0 + (uint64_t)row * job->o.stride;
   if (job->o.bits == 32) {
     memcpy(out + 4 * (uint64_t)column, dot, 4 * (uint64_t)count);
@@ -100,4 +98,9 @@ void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, 
     }
     done += part;
   }
+}
+
+void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const int32_t *dot, size_t stride) {
+  for (uint32_t r = 0; r < rows; r++) store_row(epilogue->job, row + r, column, columns, dot + r * stride);
 }
