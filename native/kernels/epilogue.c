@@ -60,20 +60,20 @@ static void store_planes(uint8_t *block, uint32_t first, const beta_matrix *form
   }
 }
 
-static bool only_thresholds(const beta_qmm *job) {
-  if (job->o.bits != 1) return false;
+struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
+  struct beta_epilogue epilogue = {.job = job};
+  if (job->o.bits != 1) return epilogue;
   const uint32_t entries = job->table_by_row ? job->m : job->n;
-  int32_t other = 0;
+  uint32_t other = 0, negative = 0;
   for (uint32_t i = 0; i < entries; i++) {
     int32_t mul;
     memcpy(&mul, job->table + (uint64_t)i * ENTRY_BYTES + 4, sizeof mul);
-    other |= mul != ONE && mul != -ONE;
+    other |= (uint32_t)(mul != ONE) & (uint32_t)(mul != -ONE);
+    negative |= (uint32_t)mul >> 31;
   }
-  return other == 0;
-}
-
-struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
-  return (struct beta_epilogue){.job = job, .thresholds = only_thresholds(job)};
+  epilogue.thresholds = other == 0;
+  epilogue.flips = negative != 0;
+  return epilogue;
 }
 
 static void store_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot) {

@@ -12,6 +12,7 @@ struct beta_epilogue {
    * comparison of s and no multiplication is needed. This is what integer thresholds look like.
    */
   bool thresholds;
+  bool flips; /* some multiplier is -1.0 */
 };
 
 struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job);

@@ -57,17 +57,6 @@ static inline void store_bits(uint8_t *to, uint32_t bits, uint32_t bytes) {
   }
 }
 
-/*
- * Where every multiplier is +-1.0, r = +-s exactly, and r >= 0 is a comparison. With t = s for +1.0 and t = -s - 1 for -1.0
- * and n = 0 or -1: r >= 0 is t >= n and r >= 1 is t >= n + 1. S is set for r <= -1, the opposite of PM1.
- */
-static inline __mmask16 threshold(__m512i dot, struct entries entries, uint32_t encoding) {
-  const __m512i negative = _mm512_srai_epi32(entries.mul, 31);
-  const __m512i t = _mm512_xor_si512(_mm512_add_epi32(dot, entries.bias), negative);
-  if (encoding == BETA_ENC_U) return _mm512_cmpgt_epi32_mask(t, negative);
-  return encoding == BETA_ENC_PM1 ? _mm512_cmpge_epi32_mask(t, negative) : _mm512_cmplt_epi32_mask(t, negative);
-}
-
 /* Clamped values of 16 columns; `low` and `high` as 64-bit elements. |s * mul| <= 2^62, so 64 bits hold all of it. */
 static inline __m512i requantise(__m512i dot, struct entries entries, __m512i low, __m512i high) {
   const __m512i half = _mm512_set1_epi64(HALF);
@@ -85,7 +74,6 @@ static inline __m512i requantise(__m512i dot, struct entries entries, __m512i lo
 struct output {
   const beta_qmm *job;
   uint32_t bits, encoding;
-  bool thresholds;
   __m512i low, high;
 };
 
@@ -99,8 +87,7 @@ static struct output output_of(const struct beta_epilogue *epilogue) {
     low = -1; /* the complement of the sign bit is the code */
     high = 0;
   }
-  return (struct output){epilogue->job,           o->bits, o->encoding, epilogue->thresholds, _mm512_set1_epi64(low),
-                         _mm512_set1_epi64(high)};
+  return (struct output){epilogue->job, o->bits, o->encoding, _mm512_set1_epi64(low), _mm512_set1_epi64(high)};
 }
 
 static inline void store_columns(const struct output *output, uint8_t *row, const struct columns *columns, __m512i dot,
@@ -114,57 +101,77 @@ static inline void store_columns(const struct output *output, uint8_t *row, cons
   }
 }
 
-/* Rows of one step of columns, thresholds alone. `encoding` is a constant where this is inlined. */
-static inline __attribute__((always_inline)) void compare_rows(const struct output *output, uint32_t row, uint32_t rows,
-                                                               const struct columns *columns, const int32_t *dot,
-                                                               size_t stride, struct entries entries,
-                                                               uint32_t encoding) {
-  const beta_qmm *job = output->job;
-  uint8_t *to = job->o.row0 + row * job->o.stride + columns->offset;
-  for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
-    if (job->table_by_row) entries = row_entry(job, row + r);
-    const __mmask16 bits = threshold(_mm512_maskz_loadu_epi32(columns->lanes, dot), entries, encoding);
-    store_bits(to, bits & columns->lanes, columns->bytes);
-  }
+/*
+ * Where every multiplier is +-1.0, r = +-s exactly, and a one-bit code is a comparison. With t = s for +1.0 and t = -s - 1 for
+ * -1.0, and n = 0 or -1 alike: r >= 0 is t > n - 1 and r >= 1 is t > n. S is set for r <= -1, the complement of PM1.
+ */
+struct thresholds {
+  __m512i bias, negative, limit;
+};
+
+static inline struct thresholds thresholds_at(const beta_qmm *job, uint32_t row, uint32_t column, __mmask16 lanes) {
+  const struct entries entries = entries_at(job, row, column, lanes);
+  const __m512i negative = _mm512_srai_epi32(entries.mul, 31);
+  const int32_t above = job->o.encoding == BETA_ENC_U ? 0 : -1;
+  return (struct thresholds){entries.bias, negative, _mm512_add_epi32(negative, _mm512_set1_epi32(above))};
 }
 
-/* The same for 64 columns, whose bits are one word. */
-static inline __attribute__((always_inline)) void compare_words(const struct output *output, uint32_t row, uint32_t rows,
+/* `flips`: some multiplier is -1.0. */
+static inline __mmask16 reach(__m512i dot, struct thresholds thresholds, bool flips) {
+  __m512i t = _mm512_add_epi32(dot, thresholds.bias);
+  if (flips) t = _mm512_xor_si512(t, thresholds.negative);
+  return _mm512_cmpgt_epi32_mask(t, thresholds.limit);
+}
+
+#define WORD 64u
+
+/* Rows of 64 columns, whose bits are one word. */
+static inline __attribute__((always_inline)) void compare_words(const beta_qmm *job, uint32_t row, uint32_t rows,
                                                                 uint32_t column, const int32_t *dot, size_t stride,
-                                                                uint32_t encoding) {
-  const beta_qmm *job = output->job;
+                                                                bool flips) {
+  const uint64_t complement = job->o.encoding == BETA_ENC_S ? UINT64_MAX : 0;
   uint8_t *to = job->o.row0 + row * job->o.stride + ((uint64_t)job->n0 + column) / 8;
-  struct entries entries[4];
-  for (uint32_t i = 0; i < 4; i++) entries[i] = entries_at(job, row, column + STEP * i, 0xFFFF);
+  struct thresholds at[WORD / STEP];
+  for (uint32_t i = 0; i < WORD / STEP; i++) at[i] = thresholds_at(job, row, column + STEP * i, 0xFFFF);
   for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
-    if (job->table_by_row) entries[0] = entries[1] = entries[2] = entries[3] = row_entry(job, row + r);
-    uint64_t word = 0;
+    if (job->table_by_row) at[0] = at[1] = at[2] = at[3] = thresholds_at(job, row + r, column, 0xFFFF);
+    uint64_t word = complement;
 #pragma GCC unroll 4
-    for (uint32_t i = 0; i < 4; i++) {
-      word |= (uint64_t)threshold(_mm512_loadu_si512(dot + STEP * i), entries[i], encoding) << STEP * i;
+    for (uint32_t i = 0; i < WORD / STEP; i++) {
+      word ^= (uint64_t)reach(_mm512_loadu_si512(dot + STEP * i), at[i], flips) << STEP * i;
     }
     memcpy(to, &word, sizeof word);
   }
 }
 
-#define WORD 64u
+/* Rows of fewer columns. */
+static void compare_columns(const beta_qmm *job, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
+                            const int32_t *dot, size_t stride) {
+  const struct columns columns = columns_of(job, column, count);
+  const uint32_t complement = job->o.encoding == BETA_ENC_S ? UINT16_MAX : 0;
+  for (uint32_t r = 0; r < rows; r++) {
+    const struct thresholds at = thresholds_at(job, row + r, column, columns.lanes);
+    const uint32_t bits = complement ^ reach(_mm512_maskz_loadu_epi32(columns.lanes, dot + r * stride), at, true);
+    store_bits(job->o.row0 + (row + r) * job->o.stride + columns.offset, bits & columns.lanes, columns.bytes);
+  }
+}
 
-static inline __attribute__((always_inline)) void store_thresholds(const struct output *output, uint32_t row,
-                                                                   uint32_t rows, uint32_t column, uint32_t columns,
-                                                                   const int32_t *dot, size_t stride,
-                                                                   uint32_t encoding) {
-  const beta_qmm *job = output->job;
+static void store_thresholds(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                             uint32_t columns, const int32_t *dot, size_t stride) {
+  const beta_qmm *job = epilogue->job;
   for (uint32_t done = 0; done < columns;) {
-    const uint32_t element = job->n0 + column + done;
-    if (element % WORD == 0 && columns - done >= WORD) {
-      compare_words(output, row, rows, column + done, dot + done, stride, encoding);
-      done += WORD;
-      continue;
+    const uint32_t element = job->n0 + column + done, left = columns - done, room = STEP - element % STEP;
+    uint32_t count = left < room ? left : room;
+    if (element % WORD == 0 && left >= WORD) {
+      count = WORD;
+      if (epilogue->flips) {
+        compare_words(job, row, rows, column + done, dot + done, stride, true);
+      } else {
+        compare_words(job, row, rows, column + done, dot + done, stride, false);
+      }
+    } else {
+      compare_columns(job, row, rows, column + done, count, dot + done, stride);
     }
-    const uint32_t room = STEP - element % STEP, count = columns - done < room ? columns - done : room;
-    const struct columns at = columns_of(job, column + done, count);
-    struct entries entries = entries_at(job, row, column + done, at.lanes);
-    compare_rows(output, row, rows, &at, dot + done, stride, entries, encoding);
     done += count;
   }
 }
@@ -221,18 +228,13 @@ void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, ui
                           uint32_t columns, const int32_t *dot, size_t stride) {
   if (epilogue->job->o.bits == 32) {
     store_int32(epilogue->job, row, rows, column, columns, dot, stride);
-    return;
-  }
-  const struct output output = output_of(epilogue);
-  if (output.thresholds) {
-    switch (output.encoding) {
-      case BETA_ENC_U: store_thresholds(&output, row, rows, column, columns, dot, stride, BETA_ENC_U); break;
-      case BETA_ENC_PM1: store_thresholds(&output, row, rows, column, columns, dot, stride, BETA_ENC_PM1); break;
-      default: store_thresholds(&output, row, rows, column, columns, dot, stride, BETA_ENC_S);
-    }
-  } else if (output.bits == 16) {
+  } else if (epilogue->thresholds) {
+    store_thresholds(epilogue, row, rows, column, columns, dot, stride);
+  } else if (epilogue->job->o.bits == 16) {
+    const struct output output = output_of(epilogue);
     store_int16(&output, row, rows, column, columns, dot, stride);
   } else {
+    const struct output output = output_of(epilogue);
     store_planes(&output, row, rows, column, columns, dot, stride);
   }
 }

@@ -36,6 +36,12 @@ static size_t tile_bytes(const beta_pair *pair) { return 64 + 8 * pair->streamed
 
 static size_t streamed_bytes(const beta_pair *pair) { return ROWS / TILE * tile_bytes(pair); }
 
+/* One-bit operands of which one is PM1: every term and factor is even, and is halved before the counting. */
+static bool is_even(const beta_pair *pair) {
+  return pair->held.bits * pair->streamed.bits == 1 &&
+         (pair->held.encoding == BETA_ENC_PM1 || pair->streamed.encoding == BETA_ENC_PM1);
+}
+
 /* sum of c plus 2 z: what the other operand's ones are worth, twice. */
 static int32_t weight_of(const struct beta_coefficients *of) {
   int32_t sum = 2 * of->z;
@@ -74,7 +80,8 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
     }
   }
   const __m512i terms = _mm512_mask_shuffle_epi32(term[0], 0xAAAA, term[1], (_MM_PERM_ENUM)0xA0);
-  _mm512_store_si512(to, _mm512_mullo_epi32(terms, _mm512_set1_epi32(weight_of(&streamed_of))));
+  const __m512i weighted = _mm512_mullo_epi32(terms, _mm512_set1_epi32(weight_of(&streamed_of)));
+  _mm512_store_si512(to, is_even(pair) ? _mm512_srai_epi32(weighted, 1) : weighted);
 }
 
 /* One plane of a row, a word at a time, to words TILE apart; returns the number of ones. */
@@ -137,6 +144,7 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
   const int32_t weight = weight_of(&held_of), constant = 2 * of.z * held_of.z * (int32_t)pair->k;
+  const int32_t divisor = is_even(pair) ? 2 : 1;
   const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4;
   for (uint32_t t = 0; t < count; t += TILE, to += tile_bytes(pair)) {
     const uint8_t *row[TILE];
@@ -155,7 +163,7 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
       for (uint32_t r = 0; r < TILE; r++) sum[r] += of.c[i] * (int32_t)ones[r];
     }
     int32_t *term = (int32_t *)(void *)to;
-    for (uint32_t r = 0; r < TILE; r++) term[r] = constant + weight * sum[r];
+    for (uint32_t r = 0; r < TILE; r++) term[r] = (constant + weight * sum[r]) / divisor;
   }
 }
 
@@ -206,8 +214,8 @@ static inline __attribute__((always_inline)) void count_plane(__m512i total[TILE
 #pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE; r++) {
       const __m512i x = interleave(_mm512_popcnt_epi64(ones[r][0]), _mm512_popcnt_epi64(ones[r][1]));
-      total[r] = _mm512_dpwssd_epi32(total[r], x, factor);
       total[r] = _mm512_dpwssd_epi32(total[r], interleave(carries[r][0], carries[r][1]), twice);
+      total[r] = _mm512_dpwssd_epi32(total[r], x, factor);
     }
   }
   if (w < words) {
@@ -222,12 +230,6 @@ static inline __attribute__((always_inline)) void count_plane(__m512i total[TILE
   }
 }
 
-/* One-bit operands of which one is PM1: every term and factor is even, and is halved before the counting. */
-static bool is_even(const beta_pair *pair) {
-  return pair->held.bits * pair->streamed.bits == 1 &&
-         (pair->held.encoding == BETA_ENC_PM1 || pair->streamed.encoding == BETA_ENC_PM1);
-}
-
 static inline __attribute__((always_inline)) void multiply_tile(const beta_pair *pair, const uint8_t *held,
                                                                 const uint8_t *streamed,
                                                                 const struct beta_coefficients *held_of,
@@ -240,7 +242,6 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
 #pragma GCC unroll 4
   for (uint32_t r = 0; r < TILE; r++) {
     total[r] = _mm512_add_epi32(_mm512_load_si512(held), _mm512_set1_epi32(term[r]));
-    if (even) total[r] = _mm512_srai_epi32(total[r], 1);
   }
   if (even) {
     const int32_t factor = -held_of->c[0] * streamed_of->c[0] / 2;
