@@ -103,15 +103,27 @@ static void store_rows(const struct part *part, uint32_t row, uint32_t column, i
   blocks->kernel->epilogue(&blocks->epilogue, row, part->count, column, part->lanes, dot, DOT_STRIDE);
 }
 
-/* strip[l][0 .. rows) = dot[0 .. rows)[l], in squares that stay in the first-level cache. */
-static void turn(const int32_t *dot, uint32_t rows, uint32_t lanes, int32_t *strip) {
-  enum { SQUARE = 16 };
+void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to,
+                        size_t to_stride) {
+  enum { SQUARE = 16 }; /* stays in the first-level cache */
   for (uint32_t l0 = 0; l0 < lanes; l0 += SQUARE) {
     const uint32_t l1 = min_u32(l0 + SQUARE, lanes);
     for (uint32_t l = l0; l < l1; l++) {
-      int32_t *to = strip + (size_t)l * STRIP_COLUMNS;
-      for (uint32_t r = 0; r < rows; r++) to[r] = dot[(size_t)r * DOT_STRIDE + l];
+      for (uint32_t r = 0; r < rows; r++) to[l * to_stride + r] = dot[r * stride + l];
     }
+  }
+}
+
+/* A is held: a product is a piece of output columns. int32 goes to the output, other types into a strip of whole rows first. */
+static void store_columns(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, int32_t *strip) {
+  const beta_blocks *blocks = part->blocks;
+  const beta_matrix *o = &blocks->job->o;
+  multiply(part, dot, DOT_STRIDE);
+  if (o->bits == 32) {
+    int32_t *out = (int32_t *)(void *)(o->row0 + row * o->stride) + column;
+    blocks->kernel->turn(dot, DOT_STRIDE, part->count, part->lanes, out, o->stride / sizeof *out);
+  } else {
+    blocks->kernel->turn(dot, DOT_STRIDE, part->count, part->lanes, strip, STRIP_COLUMNS);
   }
 }
 
@@ -138,12 +150,12 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
       if (!blocks->hold_a) {
         store_rows(&part, row, held_first + lane, scratch->dot);
       } else {
-        multiply(&part, scratch->dot, DOT_STRIDE);
-        turn(scratch->dot, count, part.lanes, scratch->strip + (size_t)lane * STRIP_COLUMNS + (row - first));
+        store_columns(&part, held_first + lane, row, scratch->dot,
+                      scratch->strip + (size_t)lane * STRIP_COLUMNS + (row - first));
       }
     }
   }
-  if (blocks->hold_a) {
+  if (blocks->hold_a && blocks->job->o.bits != 32) {
     blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
                              STRIP_COLUMNS);
   }

@@ -37,6 +37,9 @@ void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to);
 /* Multiplies one unit with a held panel and writes its outputs. `scratch`: BETA_SCRATCH_BYTES of the thread's own, 64-byte aligned. */
 void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *scratch);
 
+/* The kernels' turn in portable C. */
+void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
+
 /* The largest panel: one group of 64 lanes whose rows take 16 bits an element. */
 #define BETA_PANEL_BYTES_MAX ((size_t)4 << 20)
 #define BETA_SCRATCH_BYTES ((size_t)2 << 20)

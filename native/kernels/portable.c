@@ -9,9 +9,8 @@
  */
 #include <string.h>
 
-#include "kernels/epilogue.h"
+#include "kernels/blocks.h"
 #include "kernels/formats.h"
-#include "kernels/method.h"
 
 #define ROWS 4u
 #define COLUMNS 1024u
@@ -117,4 +116,4 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
 
 static bool supported(void) { return true; }
 
-const struct beta_kernel beta_kernel_portable = {"portable", supported, choose, beta_epilogue_portable};
+const struct beta_kernel beta_kernel_portable = {"portable", supported, choose, beta_epilogue_portable, beta_turn_portable};

@@ -6,9 +6,8 @@
 
 #include <immintrin.h>
 
-#include "kernels/epilogue.h"
+#include "kernels/blocks.h"
 #include "kernels/formats.h"
-#include "kernels/method.h"
 
 extern const struct beta_method beta_avx512_popcount;
 extern const struct beta_method beta_avx512_lookup4;
@@ -18,6 +17,8 @@ extern const struct beta_method beta_avx512_dot;
 
 void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
                           uint32_t columns, const int32_t *dot, size_t stride);
+
+void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
 
 static inline size_t beta_align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 

@@ -74,7 +74,8 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
     __m512i square[16];
     for (uint32_t l = 0; l < LANES; l++) {
       /* Lanes without a row are never read. */
-      square[l] = l < count ? beta_bytes(&pair->held, &of, from + l * pair->held.stride, pair->k0, pair->k, w, &sum[l])
+      square[l] = l < count ? beta_bytes(&pair->held, &of, from + l * pair->held.stride, pair->k0, pair->k, w,
+                                         moves_streamed(pair) ? &sum[l] : NULL)
                             : _mm512_setzero_si512();
       if (moves_held(pair)) square[l] = move(square[l], pair->k - 64 * w);
     }
@@ -97,7 +98,8 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
         pair->streamed.row0 + (uint64_t)(first + (r < count ? r : count - 1)) * pair->streamed.stride;
     int32_t sum = 0;
     for (uint32_t w = 0; 64 * w < pair->k; w++) {
-      const __m512i values = beta_bytes(&pair->streamed, &of, row, pair->k0, pair->k, w, &sum);
+      const __m512i values =
+          beta_bytes(&pair->streamed, &of, row, pair->k0, pair->k, w, moves_held(pair) ? &sum : NULL);
       _mm512_store_si512(to + VECTOR + 64 * (size_t)w,
                          moves_streamed(pair) ? move(values, pair->k - 64 * w) : values);
     }

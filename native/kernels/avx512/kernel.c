@@ -23,6 +23,6 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   return &beta_avx512_dot;
 }
 
-const struct beta_kernel beta_kernel_avx512 = {"avx512", supported, choose, beta_avx512_epilogue};
+const struct beta_kernel beta_kernel_avx512 = {"avx512", supported, choose, beta_avx512_epilogue, beta_avx512_turn};
 
 #endif

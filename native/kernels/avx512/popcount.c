@@ -93,8 +93,12 @@ static __m512i masks_of(const beta_pair *pair, uint32_t w, uint32_t words) {
   return _mm512_loadu_si512(mask);
 }
 
-/* A tile of rows of one plane, whose words lie side by side: eight words of four rows at a time. */
-static void stream_tile(const beta_pair *pair, const uint8_t *const row[TILE], uint64_t *to, uint32_t ones[TILE]) {
+/*
+ * A tile of rows of one plane, whose words lie side by side: eight words of four rows at a time. Returns c times the ones of
+ * each row.
+ */
+static __m128i stream_tile(const beta_pair *pair, const uint8_t *from, const uint64_t offset[TILE], int32_t c,
+                            uint64_t *to) {
   const uint32_t words = beta_word_count(pair->k0, pair->k);
   const uint64_t at = 8 * (uint64_t)beta_first_word(pair->k0);
   const __m512i lows = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), highs = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
@@ -105,7 +109,7 @@ static void stream_tile(const beta_pair *pair, const uint8_t *const row[TILE], u
     __m512i x[TILE];
 #pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE; r++) {
-      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, row[r] + at + 8 * (uint64_t)w), mask);
+      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, from + offset[r] + at + 8 * (uint64_t)w), mask);
       sum[r] = _mm512_add_epi64(sum[r], _mm512_popcnt_epi64(x[r]));
       x[r] = _mm512_xor_si512(x[r], _mm512_bslli_epi128(x[r], 8)); /* a word and its pair */
     }
@@ -120,11 +124,13 @@ static void stream_tile(const beta_pair *pair, const uint8_t *const row[TILE], u
     _mm512_store_si512(to + 16, _mm512_shuffle_i64x2(even_high, odd_high, 0x44));
     _mm512_store_si512(to + 24, _mm512_shuffle_i64x2(even_high, odd_high, 0xEE));
   }
-  for (uint32_t r = 0; r < TILE; r++) ones[r] = (uint32_t)_mm512_reduce_add_epi64(sum[r]);
+  int32_t ones[TILE];
+  for (uint32_t r = 0; r < TILE; r++) ones[r] = (int32_t)_mm512_reduce_add_epi64(sum[r]);
+  return _mm_mullo_epi32(_mm_loadu_si128((const __m128i *)(const void *)ones), _mm_set1_epi32(c));
 }
 
-/* Two tiles of rows of any number of planes, word by word. `ones` times the planes' coefficients is added up. */
-static __m512i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first, uint8_t *to) {
+/* Two tiles of rows of any number of planes, word by word; returns the sum over planes of c_i times their ones. */
+static __m256i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first, uint8_t *to) {
   const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
   const uint8_t *from = pair->streamed.row0 + (uint64_t)first * pair->streamed.stride;
   const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
@@ -132,52 +138,49 @@ static __m512i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first
   for (uint32_t i = 0; i < of.planes; i++) {
     uint64_t *plane = (uint64_t *)(void *)(to + 64) + i * tile_plane(pair);
     uint64_t *next = (uint64_t *)(void *)((uint8_t *)plane + tile_bytes(pair));
-    __m512i before = _mm512_setzero_si512();
+    __m512i before = _mm512_setzero_si512(), ones = _mm512_setzero_si512();
     for (uint32_t w = 0; w < words; w++) {
       const uint8_t *word = from + beta_word_offset(&pair->streamed, first_word + w, i);
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
       const __m512i bits = _mm512_and_si512(_mm512_i64gather_epi64(index, word, 1), mask);
       const __m512i stored = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before);
-      sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(_mm512_popcnt_epi64(bits), _mm512_set1_epi64(of.c[i])));
+      ones = _mm512_add_epi64(ones, _mm512_popcnt_epi64(bits));
       _mm256_store_si256((__m256i *)(void *)(plane + w * TILE), _mm512_castsi512_si256(stored));
       _mm256_store_si256((__m256i *)(void *)(next + w * TILE), _mm512_extracti64x4_epi64(stored, 1));
       before = bits;
     }
+    sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(ones, _mm512_set1_epi32(of.c[i])));
   }
-  return sum;
+  return _mm512_cvtepi64_epi32(sum);
 }
 
 /* Tiles of rows: their int32 terms, then for every plane and word the word of each row. */
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
-  const int32_t weight = weight_of(&held_of), constant = 2 * of.z * held_of.z * (int32_t)pair->k;
-  const int32_t divisor = is_even(pair) ? 2 : 1;
-  const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4;
+  const __m256i weight = _mm256_set1_epi32(weight_of(&held_of));
+  const __m256i constant = _mm256_set1_epi32(2 * of.z * held_of.z * (int32_t)pair->k);
+  const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4, even = is_even(pair);
   const __m512i steps = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
   for (uint32_t t = 0; t < count; t += 2 * TILE, to += 2 * tile_bytes(pair)) {
-    uint64_t sum[2 * TILE];
+    /* Rows behind the last repeat it: their results are never read. */
+    const __m512i rows = _mm512_min_epu64(steps, _mm512_set1_epi64(count - t - 1));
+    const __m512i index = _mm512_mullo_epi64(rows, _mm512_set1_epi64((long long)pair->streamed.stride));
+    __m256i sum;
     if (wide) {
-      for (uint32_t half = 0; half < 2; half++) {
-        const uint8_t *row[TILE];
-        uint32_t ones[TILE];
-        for (uint32_t r = 0; r < TILE; r++) {
-          /* Rows behind the last repeat it: their results are never read. */
-          const uint32_t at = t + half * TILE + r < count ? t + half * TILE + r : count - 1;
-          row[r] = pair->streamed.row0 + (uint64_t)(first + at) * pair->streamed.stride;
-        }
-        stream_tile(pair, row, (uint64_t *)(void *)(to + half * tile_bytes(pair) + 64), ones);
-        for (uint32_t r = 0; r < TILE; r++) sum[half * TILE + r] = (uint64_t)((int64_t)of.c[0] * ones[r]);
-      }
+      uint64_t offset[2 * TILE];
+      _mm512_storeu_si512(offset, index);
+      const uint8_t *from = pair->streamed.row0 + (uint64_t)(first + t) * pair->streamed.stride;
+      const __m128i low = stream_tile(pair, from, offset, of.c[0], (uint64_t *)(void *)(to + 64));
+      uint64_t *high_to = (uint64_t *)(void *)(to + tile_bytes(pair) + 64);
+      sum = _mm256_set_m128i(stream_tile(pair, from, offset + TILE, of.c[0], high_to), low);
     } else {
-      const __m512i rows = _mm512_min_epu64(steps, _mm512_set1_epi64(count - t - 1));
-      const __m512i index = _mm512_mullo_epi64(rows, _mm512_set1_epi64((long long)pair->streamed.stride));
-      _mm512_storeu_si512(sum, stream_tiles(pair, index, first + t, to));
+      sum = stream_tiles(pair, index, first + t, to);
     }
-    for (uint32_t r = 0; r < 2 * TILE; r++) {
-      int32_t *term = (int32_t *)(void *)(to + r / TILE * tile_bytes(pair));
-      term[r % TILE] = (constant + weight * (int32_t)(int64_t)sum[r]) / divisor;
-    }
+    __m256i term = _mm256_add_epi32(constant, _mm256_mullo_epi32(weight, sum));
+    if (even) term = _mm256_srai_epi32(term, 1);
+    _mm_store_si128((__m128i *)(void *)to, _mm256_castsi256_si128(term));
+    _mm_store_si128((__m128i *)(void *)(to + tile_bytes(pair)), _mm256_extracti128_si256(term, 1));
   }
 }
 

@@ -35,9 +35,10 @@ static inline void beta_plane_bits(const beta_matrix *matrix, const uint8_t *row
 }
 
 /*
- * Elements k0 + 64 w and on of a row as bytes: values modulo 256, 0 behind k0 + k. Adds the values (as int8 unless U8) to *sum.
+ * Elements k0 + 64 w and on of a row as bytes: values modulo 256, 0 behind k0 + k. Adds the values (as int8 unless U8) to *sum,
+ * unless that is NULL.
  */
-static inline __m512i beta_bytes(const beta_matrix *matrix, const struct beta_coefficients *of, const uint8_t *row,
+static inline __attribute__((always_inline)) __m512i beta_bytes(const beta_matrix *matrix, const struct beta_coefficients *of, const uint8_t *row,
                                  uint32_t k0, uint32_t k, uint32_t w, int32_t *sum) {
   const uint32_t count = k - 64 * w < 64 ? k - 64 * w : 64;
   __m512i value = _mm512_maskz_set1_epi8(UINT64_MAX >> (64 - count), (char)of->z);
@@ -45,9 +46,9 @@ static inline __m512i beta_bytes(const beta_matrix *matrix, const struct beta_co
   for (uint32_t i = 0; i < of->planes; i++) {
     const uint64_t bits = beta_plane_word(matrix, row, i, k0, k, w);
     value = _mm512_mask_add_epi8(value, bits, value, _mm512_set1_epi8((char)of->c[i]));
-    total += of->c[i] * (int32_t)__builtin_popcountll(bits);
+    if (sum != NULL) total += of->c[i] * (int32_t)__builtin_popcountll(bits);
   }
-  *sum += total;
+  if (sum != NULL) *sum += total;
   return value;
 }
 
