@@ -1,10 +1,13 @@
 #include "kernels/blocks.h"
 
+#include <stddef.h>
+
 /* A held panel should stay in the second-level cache beside the streamed rows. */
 #define PANEL_BYTES ((size_t)448 << 10)
 #define PANEL_ROWS_MAX 1024u
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
+#define DOT_STRIDE PANEL_ROWS_MAX
 
 _Static_assert(PANEL_ROWS_MAX % BETA_METHOD_LANES_MAX == 0, "panels are whole groups");
 
@@ -54,12 +57,8 @@ uint32_t beta_panel_count(const beta_blocks *blocks, uint32_t panel) {
   return min_u32(blocks->held_rows - beta_panel_first(blocks, panel), blocks->panel_rows);
 }
 
-static uint32_t panel_groups(const beta_blocks *blocks, uint32_t panel) {
-  return divide_up(beta_panel_count(blocks, panel), blocks->method->lanes);
-}
-
 size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel) {
-  return panel_groups(blocks, panel) * blocks->group_bytes;
+  return divide_up(beta_panel_count(blocks, panel), blocks->method->lanes) * blocks->group_bytes;
 }
 
 void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to) {
@@ -71,62 +70,81 @@ void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to) {
   }
 }
 
-/* Rows [first, first + count) of the streamed operand times the panel. */
-static void multiply(const beta_blocks *blocks, uint32_t panel, const uint8_t *held, uint32_t first, uint32_t count,
-                     uint8_t *streamed, int32_t *dot) {
-  blocks->method->stream(&blocks->pair, first, count, streamed);
-  blocks->method->multiply(&blocks->pair, held, panel_groups(blocks, panel), streamed, count, dot, PANEL_ROWS_MAX);
+/* What the parts of a unit share: held rows [lane, lane + lanes) of the panel, and streamed rows. */
+struct part {
+  const beta_blocks *blocks;
+  const uint8_t *held;
+  const uint8_t *streamed;
+  uint32_t lanes, count;
+};
+
+static void multiply(const struct part *part, int32_t *dot, size_t dot_stride) {
+  const beta_blocks *blocks = part->blocks;
+  blocks->method->multiply(&blocks->pair, part->held, divide_up(part->lanes, blocks->method->lanes), part->streamed,
+                           part->count, dot, dot_stride);
+}
+
+/* Whether a product may go straight to the output: int32 as it is, and no lane or row beside it. */
+static bool is_output(const struct part *part) {
+  const struct beta_method *method = part->blocks->method;
+  return part->blocks->job->o.bits == 32 && part->count == method->rows && part->lanes % method->lanes == 0;
 }
 
 /* B is held: a product is a piece of output rows. */
-static void run_rows(const beta_blocks *blocks, uint32_t panel, uint32_t first, uint32_t count, const uint8_t *held,
-                     int32_t *dot, uint8_t *streamed) {
-  multiply(blocks, panel, held, first, count, streamed, dot);
-  for (uint32_t r = 0; r < count; r++) {
-    blocks->kernel->epilogue(&blocks->epilogue, first + r, beta_panel_first(blocks, panel),
-                             beta_panel_count(blocks, panel), dot + (size_t)r * PANEL_ROWS_MAX);
+static void store_rows(const struct part *part, uint32_t row, uint32_t column, int32_t *dot) {
+  const beta_blocks *blocks = part->blocks;
+  if (is_output(part)) {
+    const beta_matrix *o = &blocks->job->o;
+    int32_t *out = (int32_t *)(void *)(o->row0 + row * o->stride) + column;
+    multiply(part, out, o->stride / sizeof *out);
+    return;
   }
+  multiply(part, dot, DOT_STRIDE);
+  blocks->kernel->epilogue(&blocks->epilogue, row, part->count, column, part->lanes, dot, DOT_STRIDE);
 }
 
-/* strip[l][column + r] = dot[r][l], in squares that stay in the first-level cache. */
-static void turn(const int32_t *dot, uint32_t rows, uint32_t lanes, int32_t *strip, uint32_t column) {
+/* strip[l][0 .. rows) = dot[0 .. rows)[l], in squares that stay in the first-level cache. */
+static void turn(const int32_t *dot, uint32_t rows, uint32_t lanes, int32_t *strip) {
   enum { SQUARE = 16 };
   for (uint32_t l0 = 0; l0 < lanes; l0 += SQUARE) {
     const uint32_t l1 = min_u32(l0 + SQUARE, lanes);
     for (uint32_t l = l0; l < l1; l++) {
-      int32_t *to = strip + (size_t)l * STRIP_COLUMNS + column;
-      for (uint32_t r = 0; r < rows; r++) to[r] = dot[(size_t)r * PANEL_ROWS_MAX + l];
+      int32_t *to = strip + (size_t)l * STRIP_COLUMNS;
+      for (uint32_t r = 0; r < rows; r++) to[r] = dot[(size_t)r * DOT_STRIDE + l];
     }
   }
 }
 
-/* A is held: products are pieces of output columns, collected in a strip of output rows. */
-static void run_columns(const beta_blocks *blocks, uint32_t panel, uint32_t first, uint32_t count, const uint8_t *held,
-                        int32_t *dot, int32_t *strip, uint8_t *streamed) {
-  const uint32_t rows = beta_panel_count(blocks, panel), step = blocks->method->rows;
-  for (uint32_t done = 0; done < count; done += step) {
-    const uint32_t part = min_u32(step, count - done);
-    multiply(blocks, panel, held, first + done, part, streamed, dot);
-    turn(dot, part, rows, strip, done);
-  }
-  for (uint32_t l = 0; l < rows; l++) {
-    blocks->kernel->epilogue(&blocks->epilogue, beta_panel_first(blocks, panel) + l, first, count,
-                             strip + (size_t)l * STRIP_COLUMNS);
-  }
-}
+/* The buffers of a thread. */
+struct scratch {
+  int32_t dot[BETA_METHOD_ROWS_MAX * DOT_STRIDE];
+  int32_t strip[PANEL_ROWS_MAX * STRIP_COLUMNS]; /* whole output rows of a panel, when A is held */
+  uint8_t streamed[1];                           /* as many bytes as the method asks for */
+};
 
-#define DOT_BYTES (sizeof(int32_t) * BETA_METHOD_ROWS_MAX * PANEL_ROWS_MAX)
-#define STRIP_BYTES (sizeof(int32_t) * STRIP_COLUMNS * PANEL_ROWS_MAX)
+_Static_assert(offsetof(struct scratch, streamed) % BETA_METHOD_ALIGN == 0, "methods get aligned buffers");
 
-void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *scratch) {
-  int32_t *dot = (int32_t *)(void *)scratch;
-  int32_t *strip = (int32_t *)(void *)(scratch + DOT_BYTES);
-  uint8_t *streamed = scratch + DOT_BYTES + STRIP_BYTES;
-  const uint32_t first = unit * blocks->unit_rows;
-  const uint32_t count = min_u32(blocks->unit_rows, blocks->streamed_rows - first);
+void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer) {
+  struct scratch *scratch = (struct scratch *)(void *)buffer;
+  const struct beta_method *method = blocks->method;
+  const uint32_t first = unit * blocks->unit_rows, end = min_u32(first + blocks->unit_rows, blocks->streamed_rows);
+  const uint32_t held_first = beta_panel_first(blocks, panel), held_count = beta_panel_count(blocks, panel);
+  for (uint32_t row = first; row < end; row += method->rows) {
+    const uint32_t count = min_u32(method->rows, end - row);
+    method->stream(&blocks->pair, row, count, scratch->streamed);
+    for (uint32_t lane = 0; lane < held_count; lane += method->columns) {
+      const struct part part = {blocks, held + lane / method->lanes * blocks->group_bytes, scratch->streamed,
+                                min_u32(method->columns, held_count - lane), count};
+      if (!blocks->hold_a) {
+        store_rows(&part, row, held_first + lane, scratch->dot);
+      } else {
+        multiply(&part, scratch->dot, DOT_STRIDE);
+        turn(scratch->dot, count, part.lanes, scratch->strip + (size_t)lane * STRIP_COLUMNS + (row - first));
+      }
+    }
+  }
   if (blocks->hold_a) {
-    run_columns(blocks, panel, first, count, held, dot, strip, streamed);
-  } else {
-    run_rows(blocks, panel, first, count, held, dot, streamed);
+    blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
+                             STRIP_COLUMNS);
   }
 }

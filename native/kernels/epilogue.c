@@ -60,25 +60,23 @@ static void store_planes(uint8_t *block, uint32_t first, const beta_matrix *form
   }
 }
 
-static bool only_thresholds(const beta_qmm *job) {
-  if (job->o.bits != 1) return false;
+struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
+  struct beta_epilogue epilogue = {.job = job};
+  if (job->o.bits != 1) return epilogue;
   const uint32_t entries = job->table_by_row ? job->m : job->n;
-  int32_t other = 0;
+  uint32_t other = 0, negative = 0;
   for (uint32_t i = 0; i < entries; i++) {
     int32_t mul;
     memcpy(&mul, job->table + (uint64_t)i * ENTRY_BYTES + 4, sizeof mul);
-    other |= mul != ONE && mul != -ONE;
+    other |= (uint32_t)(mul != ONE) & (uint32_t)(mul != -ONE);
+    negative |= (uint32_t)mul >> 31;
   }
-  return other == 0;
+  epilogue.thresholds = other == 0;
+  epilogue.flips = negative != 0;
+  return epilogue;
 }
 
-struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
-  return (struct beta_epilogue){.job = job, .thresholds = only_thresholds(job)};
-}
-
-void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t column, uint32_t count,
-                            const int32_t *dot) {
-  const beta_qmm *job = epilogue->job;
+static void store_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot) {
   uint8_t *out = job->o.row0 + (uint64_t)row * job->o.stride;
   if (job->o.bits == 32) {
     memcpy(out + 4 * (uint64_t)column, dot, 4 * (uint64_t)count);
@@ -100,4 +98,9 @@ void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, 
     }
     done += part;
   }
+}
+
+void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const int32_t *dot, size_t stride) {
+  for (uint32_t r = 0; r < rows; r++) store_row(epilogue->job, row + r, column, columns, dot + r * stride);
 }

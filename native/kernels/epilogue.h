@@ -12,12 +12,13 @@ struct beta_epilogue {
    * comparison of s and no multiplication is needed. This is what integer thresholds look like.
    */
   bool thresholds;
+  bool flips; /* some multiplier is -1.0 */
 };
 
 struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job);
 
 /* The epilogue in portable C; the same contract as beta_kernel's. */
-void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t column, uint32_t count,
-                            const int32_t *dot);
+void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const int32_t *dot, size_t stride);
 
 #endif

@@ -6,6 +6,7 @@
 #define BETA_KERNELS_KERNEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "beta_contract.h"
@@ -45,11 +46,11 @@ struct beta_kernel {
    */
   const struct beta_method *(*choose)(const beta_qmm *job, bool *hold_a);
   /*
-   * Columns [column, column + count) of one output row, from their dot products; n0 + column must be a multiple of 8.
-   * The bytes that hold the columns are written, no others; spare bits of the last byte become 0.
+   * Columns [column, column + columns) of output rows [row, row + rows), from their dot products, `stride` apart; n0 + column
+   * must be a multiple of 8. The bytes that hold the columns are written, no others; spare bits of the last byte become 0.
    */
-  void (*epilogue)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t column, uint32_t count,
-                   const int32_t *dot);
+  void (*epilogue)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
+                   const int32_t *dot, size_t stride);
 };
 
 /* Every kernel that was compiled in, fastest first, NULL at the end; the last one before it runs everywhere. */
@@ -57,5 +58,8 @@ const struct beta_kernel *const *beta_kernels(void);
 
 
 extern const struct beta_kernel beta_kernel_portable;
+#if defined(__x86_64__)
+extern const struct beta_kernel beta_kernel_avx512;
+#endif
 
 #endif

@@ -30,6 +30,7 @@ struct beta_method {
   const char *name;
   uint32_t lanes; /* rows of the held operand in a group: a power of two */
   uint32_t rows;  /* rows that are streamed at once */
+  uint32_t columns; /* held rows that are multiplied at once: a multiple of lanes, so that their products stay in the first-level cache */
   /* Bytes of one held group, and of `rows` streamed rows. */
   size_t (*held_bytes)(const beta_pair *pair);
   size_t (*streamed_bytes)(const beta_pair *pair);
@@ -38,7 +39,7 @@ struct beta_method {
   void (*stream)(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to);
   /*
    * dot[r * dot_stride + g * lanes + l] = exact product of streamed row r and lane l of group g, for r < count. May write all
-   * `rows` rows of dot. What it writes for lanes without a row is meaningless. `dot` and dot_stride are aligned to 64 bytes.
+   * `rows` rows of dot. What it writes for lanes without a row is meaningless. `dot` and its rows are aligned to 16 bytes.
    */
   void (*multiply)(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed, uint32_t count,
                    int32_t *dot, size_t dot_stride);

@@ -14,6 +14,7 @@
 #include "kernels/method.h"
 
 #define ROWS 4u
+#define COLUMNS 1024u
 
 /* Ones in each byte. */
 static inline uint64_t byte_counts(uint64_t x) {
@@ -105,7 +106,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
   }
 }
 
-static const struct beta_method popcount = {"popcount", 1,    ROWS,   held_bytes,
+static const struct beta_method popcount = {"popcount",     1,    ROWS,   COLUMNS, held_bytes,
                                             streamed_bytes, hold, stream, multiply};
 
 static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {

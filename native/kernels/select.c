@@ -4,6 +4,9 @@
 #include "kernels/kernel.h"
 
 static const struct beta_kernel *const kernels[] = {
+#if defined(__x86_64__)
+    &beta_kernel_avx512,
+#endif
     &beta_kernel_portable,
     NULL,
 };
