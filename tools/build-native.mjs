@@ -25,4 +25,6 @@ if (status !== 0) process.exit(status);
 // What "beta bench qmm" compares with. Nothing else needs it, so a library that is here but does not build must not
 // keep anyone from installing this package.
 if (make(['peers'], ['ignore', 'ignore', 'inherit']) !== 0)
-  console.error('beta: "make -C native peers" failed; without it "beta bench qmm" compares with fewer libraries');
+  console.error(
+    'beta: "make -C native peers" failed; without it "beta bench qmm" compares with fewer libraries',
+  );

@@ -1,7 +1,9 @@
 /* OpenBLAS sgemm: what the published float code of these models ends in. It packs its operands inside every call. */
 #include <cblas.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "peers/peer.h"
 
@@ -17,8 +19,15 @@ int beta_peer_open(const char *isa) {
   return 0;
 }
 
-/* "OpenBLAS 0.3.21 ... Zen ...": version and build options. */
-const char *beta_peer_version(void) { return openblas_get_config(); }
+/* "OpenBLAS 0.3.21 (Zen)": of the build options, the name and the version, and the core it took this one for. */
+const char *beta_peer_version(void) {
+  static char text[96];
+  const char *config = openblas_get_config();
+  const char *name_end = strchr(config, ' ');
+  const size_t length = name_end ? strcspn(name_end + 1, " ") + (size_t)(name_end + 1 - config) : strlen(config);
+  snprintf(text, sizeof text, "%.*s (%s)", (int)length, config, openblas_get_corename());
+  return text;
+}
 
 /* Codes of 8 bits as floats: no denormals, no overflow. */
 static float *codes(uint64_t count) {

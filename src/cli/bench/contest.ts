@@ -28,8 +28,11 @@ export interface Outcome {
 const ROUNDS_MIN = 5;
 /** Rounds that the time should do for. */
 const ROUNDS = 15;
-/** Longer slices measure nothing better: this is a hundred times what a sleeping engine takes to wake. */
-const SLICE_MS_MAX = 5;
+/**
+ * A hundred times what a call and a fence cost, and short beside a scheduler's turn: a neighbour on the machine spoils some
+ * slices and not all.
+ */
+const SLICE_MS_MAX = 2;
 const CLOCK_US = 100;
 
 function timed(contestant: Contestant, turns: number): number {
