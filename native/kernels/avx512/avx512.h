@@ -11,6 +11,7 @@
 #include "kernels/method.h"
 
 extern const struct beta_method beta_avx512_popcount;
+extern const struct beta_method beta_avx512_lookup4;
 extern const struct beta_method beta_avx512_lookup8;
 extern const struct beta_method beta_avx512_lookup16;
 extern const struct beta_method beta_avx512_dot;
