@@ -10,6 +10,8 @@ export interface QmmReport {
   readonly clock_ghz: number;
   readonly device: string;
   readonly cpu: string;
+  /** One-minute load average of the machine when the run began. */
+  readonly load: number;
   /** Versions, null where a peer is not installed; `isa` is what they were kept to. */
   readonly peers: {
     readonly onednn: string | null;

@@ -1,5 +1,5 @@
 /** `beta bench qmm`: the engine's matrix products, beside those of other libraries. */
-import { cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Width } from '../../device/descriptor.js';
 import { Device } from '../../device/device.js';
@@ -58,6 +58,13 @@ function withThreads(uri: string, threads: number): string {
   return `${uri}${uri.includes('?') ? '&' : '?'}threads=${threads}`;
 }
 
+/** Other work on the machine takes slices from the engine's thread and the host's, and no median brings them back. */
+function warnOfLoad(load: number): void {
+  const processors = availableParallelism();
+  if (load > processors)
+    note(`the machine is busy (load ${load.toFixed(1)} on ${processors} CPUs): figures will be too low`);
+}
+
 /** A line that is overwritten, for people who wait. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
@@ -89,6 +96,8 @@ function run(
 
 function benchmark(options: Options): QmmReport {
   const uri = resolveDeviceUri(options.device, note);
+  const [load = 0] = loadavg();
+  warnOfLoad(load);
   const many = options.threads > 1;
   const open = (address: string) => Device.open(address, { ringLog2: OVERHEAD_RING_LOG2 });
   const address = many ? withThreads(uri, options.threads) : uri;
@@ -101,6 +110,7 @@ function benchmark(options: Options): QmmReport {
       ...run(device, single, peers, options),
       device: address,
       cpu: cpus()[0]?.model.trim() ?? 'unknown',
+      load: rounded(load, 2),
       peers: { onednn: version('onednn'), openblas: version('openblas'), isa: options.peerIsa ?? null },
     };
   } finally {

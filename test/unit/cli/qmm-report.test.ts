@@ -58,6 +58,7 @@ const report: QmmReport = {
   clock_ghz: 3.692,
   device: 'emu:?a&b<c',
   cpu: 'Some CPU',
+  load: 0.1,
   peers: { onednn: 'oneDNN 2.6.3', openblas: null, isa: null },
 };
 
