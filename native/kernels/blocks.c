@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 /* A held panel should stay in the second-level cache beside the streamed rows. */
-#define PANEL_BYTES ((size_t)448 << 10)
+#define PANEL_BYTES ((size_t)960 << 10)
 #define PANEL_ROWS_MAX 1024u
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS

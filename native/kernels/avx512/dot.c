@@ -31,11 +31,10 @@ static size_t streamed_bytes(const beta_pair *pair) { return ROWS * row_bytes(pa
 static bool moves_held(const beta_pair *pair) { return pair->held.encoding == BETA_ENC_U && pair->held.bits == 8; }
 static bool moves_streamed(const beta_pair *pair) { return pair->streamed.encoding != BETA_ENC_U; }
 
-/* x ^ 0x80 is x + 128 modulo 256; elements behind the last stay 0 in one of the operands at least. */
-static void move(uint8_t *values, uint32_t k) {
-  for (uint32_t i = 0; i < k; i += 64) {
-    _mm512_storeu_si512(values + i, _mm512_xor_si512(_mm512_loadu_si512(values + i), _mm512_set1_epi8((char)0x80)));
-  }
+/* x ^ 0x80 is x + 128 modulo 256, for the first `count` of 64 elements. */
+static inline __m512i move(__m512i values, uint32_t count) {
+  const __mmask64 lanes = count >= 64 ? UINT64_MAX : UINT64_MAX >> (64 - count);
+  return _mm512_xor_si512(values, _mm512_maskz_set1_epi8(lanes, (char)0x80));
 }
 
 /* Turns a square of 16 rows of 16 32-bit elements. */
@@ -67,39 +66,40 @@ static inline void transpose(__m512i x[16]) {
 }
 
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  uint8_t values[LANES][64 * BETA_ROW_WORDS_MAX];
+  const struct beta_coefficients of = beta_coefficients_of(&pair->held);
+  const uint8_t *from = pair->held.row0 + (uint64_t)first * pair->held.stride;
+  int32_t sum[LANES] = {0};
+  uint8_t *square_to = to + VECTOR;
+  for (uint32_t w = 0; 64 * w < pair->k; w++) {
+    __m512i square[16];
+    for (uint32_t l = 0; l < LANES; l++) {
+      /* Lanes without a row are never read. */
+      square[l] = l < count ? beta_bytes(&pair->held, &of, from + l * pair->held.stride, pair->k0, pair->k, w, &sum[l])
+                            : _mm512_setzero_si512();
+      if (moves_held(pair)) square[l] = move(square[l], pair->k - 64 * w);
+    }
+    transpose(square);
+    for (uint32_t s = 0; s < 16; s++, square_to += VECTOR) _mm512_store_si512(square_to, square[s]);
+  }
   int32_t *term = (int32_t *)(void *)to;
   for (uint32_t l = 0; l < LANES; l++) {
-    const uint8_t *row = pair->held.row0 + (uint64_t)(first + (l < count ? l : count - 1)) * pair->held.stride;
-    if (l < count) {
-      const int32_t sum = beta_row_bytes(&pair->held, row, pair->k0, pair->k, values[l]);
-      if (moves_held(pair)) move(values[l], pair->k);
-      /* sum over b as it is multiplied: moved values count without the 128. */
-      const int32_t moved = sum - (moves_held(pair) ? 128 * (int32_t)pair->k : 0);
-      term[l] = moves_streamed(pair) ? -128 * moved : 0;
-    } else {
-      term[l] = 0; /* a lane without a row: its result is never read */
-    }
-  }
-  to += VECTOR;
-  for (uint32_t k = 0; k < pair->k; k += 64, to += 16 * VECTOR) {
-    __m512i square[16];
-    for (uint32_t l = 0; l < LANES; l++) square[l] = _mm512_loadu_si512(values[l < count ? l : 0] + k);
-    transpose(square);
-    for (uint32_t s = 0; s < 16; s++) _mm512_store_si512(to + s * VECTOR, square[s]);
+    /* The sum over b as it is multiplied: moved values count without the 128. */
+    const int32_t moved = sum[l] - (moves_held(pair) ? 128 * (int32_t)pair->k : 0);
+    term[l] = moves_streamed(pair) ? -128 * moved : 0;
   }
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
   const size_t bytes = row_bytes(pair);
   for (uint32_t r = 0; r < ROWS; r++, to += bytes) {
-    const uint64_t row = first + (r < count ? r : count - 1);
-    const int32_t sum = beta_row_bytes(&pair->streamed, pair->streamed.row0 + row * pair->streamed.stride, pair->k0,
-                                       pair->k, to + VECTOR);
-    if (moves_streamed(pair)) {
-      move(to + VECTOR, pair->k);
-      /* Behind the last element both operands may be 128 off: the streamed one is cleared. */
-      memset(to + VECTOR + pair->k, 0, row_bytes(pair) - VECTOR - pair->k);
+    const uint8_t *row =
+        pair->streamed.row0 + (uint64_t)(first + (r < count ? r : count - 1)) * pair->streamed.stride;
+    int32_t sum = 0;
+    for (uint32_t w = 0; 64 * w < pair->k; w++) {
+      const __m512i values = beta_bytes(&pair->streamed, &of, row, pair->k0, pair->k, w, &sum);
+      _mm512_store_si512(to + VECTOR + 64 * (size_t)w,
+                         moves_streamed(pair) ? move(values, pair->k - 64 * w) : values);
     }
     const int32_t term = moves_held(pair) ? 128 * sum : 0;
     memcpy(to, &term, sizeof term);

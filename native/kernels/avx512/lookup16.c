@@ -66,9 +66,9 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
     const uint64_t row = first + (r < count ? r : count - 1);
     const int32_t sum =
         beta_row_bytes(&pair->streamed, pair->streamed.row0 + row * pair->streamed.stride, pair->k0, pair->k, values);
-    memset(to, 0, bytes);
     memcpy(to, &sum, sizeof sum);
-    for (uint32_t k = 0; k < pair->k; k += 32) {
+    memset(to + VECTOR + 2 * (size_t)pair->k, 0, bytes - VECTOR - 2 * (size_t)pair->k);
+    for (uint32_t k = 0; k < pair->k; k += 32) { /* zeros behind the last value */
       const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(values + k));
       _mm512_storeu_si512(to + VECTOR + 2 * (size_t)k,
                           is_unsigned ? _mm512_cvtepu8_epi16(v) : _mm512_cvtepi8_epi16(v));

@@ -19,7 +19,7 @@
 #define TILE_GROUPS 4u /* held groups that are multiplied at once with ROWS rows */
 #define COLUMNS 1024u
 #define STEP 16u   /* elements of one lookup */
-#define CHUNK 64u  /* steps whose tables stay in the first-level cache: 16 KiB for ROWS rows */
+#define CHUNK 48u  /* steps whose tables stay in the first-level cache: 12 KiB for ROWS rows */
 #define VECTOR 64u /* bytes */
 
 static uint32_t steps_of(const beta_pair *pair) { return (pair->k + STEP - 1) / STEP; }

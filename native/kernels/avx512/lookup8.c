@@ -74,11 +74,12 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   const size_t bytes = row_bytes(pair);
   for (uint32_t r = 0; r < ROWS; r++, to += bytes) {
-    memset(to, 0, bytes);
-    if (r >= count) continue;
-    const uint8_t *row = pair->streamed.row0 + (uint64_t)(first + r) * pair->streamed.stride;
-    const int32_t sum = beta_row_bytes(&pair->streamed, row, pair->k0, pair->k, to + 64);
+    /* Rows behind the last repeat it: their results are never read. */
+    const uint64_t row = first + (r < count ? r : count - 1);
+    const int32_t sum = beta_row_bytes(&pair->streamed, pair->streamed.row0 + row * pair->streamed.stride, pair->k0,
+                                       pair->k, to + 64);
     memcpy(to, &sum, sizeof sum);
+    memset(to + 64 + pair->k, 0, bytes - 64 - pair->k);
   }
 }
 

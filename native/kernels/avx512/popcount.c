@@ -84,22 +84,6 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   _mm512_store_si512(to, is_even(pair) ? _mm512_srai_epi32(weighted, 1) : weighted);
 }
 
-/* One plane of a row, a word at a time, to words TILE apart; returns the number of ones. */
-static uint32_t stream_words(const beta_pair *pair, const uint8_t *row, uint32_t plane, uint64_t *to) {
-  const uint32_t first = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
-  uint64_t before = 0;
-  uint32_t ones = 0;
-  for (uint32_t w = 0; w < words; w++) {
-    uint64_t word;
-    memcpy(&word, row + beta_word_offset(&pair->streamed, first + w, plane), 8);
-    word &= beta_word_mask(first + w, pair->k0, pair->k);
-    ones += (uint32_t)__builtin_popcountll(word);
-    to[w * TILE] = w % 2 == 0 ? word : word ^ before;
-    before = word;
-  }
-  return ones;
-}
-
 /* Masks of words [w, w + 8) of a plane. */
 static __m512i masks_of(const beta_pair *pair, uint32_t w, uint32_t words) {
   uint64_t mask[8];
@@ -139,6 +123,30 @@ static void stream_tile(const beta_pair *pair, const uint8_t *const row[TILE], u
   for (uint32_t r = 0; r < TILE; r++) ones[r] = (uint32_t)_mm512_reduce_add_epi64(sum[r]);
 }
 
+/* Two tiles of rows of any number of planes, word by word. `ones` times the planes' coefficients is added up. */
+static __m512i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first, uint8_t *to) {
+  const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
+  const uint8_t *from = pair->streamed.row0 + (uint64_t)first * pair->streamed.stride;
+  const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
+  __m512i sum = _mm512_setzero_si512();
+  for (uint32_t i = 0; i < of.planes; i++) {
+    uint64_t *plane = (uint64_t *)(void *)(to + 64) + i * tile_plane(pair);
+    uint64_t *next = (uint64_t *)(void *)((uint8_t *)plane + tile_bytes(pair));
+    __m512i before = _mm512_setzero_si512();
+    for (uint32_t w = 0; w < words; w++) {
+      const uint8_t *word = from + beta_word_offset(&pair->streamed, first_word + w, i);
+      const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
+      const __m512i bits = _mm512_and_si512(_mm512_i64gather_epi64(index, word, 1), mask);
+      const __m512i stored = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before);
+      sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(_mm512_popcnt_epi64(bits), _mm512_set1_epi64(of.c[i])));
+      _mm256_store_si256((__m256i *)(void *)(plane + w * TILE), _mm512_castsi512_si256(stored));
+      _mm256_store_si256((__m256i *)(void *)(next + w * TILE), _mm512_extracti64x4_epi64(stored, 1));
+      before = bits;
+    }
+  }
+  return sum;
+}
+
 /* Tiles of rows: their int32 terms, then for every plane and word the word of each row. */
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
@@ -146,24 +154,30 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   const int32_t weight = weight_of(&held_of), constant = 2 * of.z * held_of.z * (int32_t)pair->k;
   const int32_t divisor = is_even(pair) ? 2 : 1;
   const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4;
-  for (uint32_t t = 0; t < count; t += TILE, to += tile_bytes(pair)) {
-    const uint8_t *row[TILE];
-    uint32_t ones[TILE];
-    int32_t sum[TILE] = {0};
-    for (uint32_t r = 0; r < TILE; r++) {
-      row[r] = pair->streamed.row0 + (first + (t + r < count ? t + r : count - 1)) * pair->streamed.stride;
-    }
-    for (uint32_t i = 0; i < of.planes; i++) {
-      uint64_t *plane = (uint64_t *)(void *)(to + 64) + i * tile_plane(pair);
-      if (wide) {
-        stream_tile(pair, row, plane, ones);
-      } else {
-        for (uint32_t r = 0; r < TILE; r++) ones[r] = stream_words(pair, row[r], i, plane + r);
+  const __m512i steps = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+  for (uint32_t t = 0; t < count; t += 2 * TILE, to += 2 * tile_bytes(pair)) {
+    uint64_t sum[2 * TILE];
+    if (wide) {
+      for (uint32_t half = 0; half < 2; half++) {
+        const uint8_t *row[TILE];
+        uint32_t ones[TILE];
+        for (uint32_t r = 0; r < TILE; r++) {
+          /* Rows behind the last repeat it: their results are never read. */
+          const uint32_t at = t + half * TILE + r < count ? t + half * TILE + r : count - 1;
+          row[r] = pair->streamed.row0 + (uint64_t)(first + at) * pair->streamed.stride;
+        }
+        stream_tile(pair, row, (uint64_t *)(void *)(to + half * tile_bytes(pair) + 64), ones);
+        for (uint32_t r = 0; r < TILE; r++) sum[half * TILE + r] = (uint64_t)((int64_t)of.c[0] * ones[r]);
       }
-      for (uint32_t r = 0; r < TILE; r++) sum[r] += of.c[i] * (int32_t)ones[r];
+    } else {
+      const __m512i rows = _mm512_min_epu64(steps, _mm512_set1_epi64(count - t - 1));
+      const __m512i index = _mm512_mullo_epi64(rows, _mm512_set1_epi64((long long)pair->streamed.stride));
+      _mm512_storeu_si512(sum, stream_tiles(pair, index, first + t, to));
     }
-    int32_t *term = (int32_t *)(void *)to;
-    for (uint32_t r = 0; r < TILE; r++) term[r] = (constant + weight * sum[r]) / divisor;
+    for (uint32_t r = 0; r < 2 * TILE; r++) {
+      int32_t *term = (int32_t *)(void *)(to + r / TILE * tile_bytes(pair));
+      term[r % TILE] = (constant + weight * (int32_t)(int64_t)sum[r]) / divisor;
+    }
   }
 }
 
@@ -261,12 +275,43 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
   }
 }
 
+/* Rows of at most 64 elements, which are one word: nothing is counted but one exclusive or. Even formats only. */
+static void multiply_word(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                          uint32_t count, int32_t *dot, size_t dot_stride) {
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const size_t group = held_bytes(pair), tile = tile_bytes(pair);
+  const __m512i factor = _mm512_set1_epi32(-held_of.c[0] * streamed_of.c[0] / 2 & 0xFFFF);
+  for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
+    const __m512i term = _mm512_load_si512(held);
+    const __m512i b0 = _mm512_load_si512(held + 64), b1 = _mm512_load_si512(held + 128);
+    const uint8_t *rows = streamed;
+    int32_t *out = dot;
+    for (uint32_t t = 0; t < count; t += TILE, rows += tile) {
+      const uint64_t *word = (const uint64_t *)(const void *)(rows + 64);
+      const int32_t *row_term = (const int32_t *)(const void *)rows;
+#pragma GCC unroll 4
+      for (uint32_t r = 0; r < TILE; r++, out += dot_stride) {
+        const __m512i a = _mm512_set1_epi64((long long)word[r]);
+        const __m512i x = interleave(_mm512_popcnt_epi64(_mm512_xor_si512(b0, a)),
+                                     _mm512_popcnt_epi64(_mm512_xor_si512(b1, a)));
+        const __m512i total = _mm512_add_epi32(term, _mm512_set1_epi32(row_term[r]));
+        _mm512_storeu_si512(out, _mm512_dpwssd_epi32(total, x, factor));
+      }
+    }
+  }
+}
+
 static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                      uint32_t count, int32_t *dot, size_t dot_stride) {
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
   const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
   const size_t group = held_bytes(pair), tile = tile_bytes(pair);
   const bool even = is_even(pair);
+  if (even && beta_word_count(pair->k0, pair->k) == 1) {
+    multiply_word(pair, held, groups, streamed, count, dot, dot_stride);
+    return;
+  }
   for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
     for (uint32_t t = 0; t < count; t += TILE) {
       const uint8_t *rows = streamed + t / TILE * tile;
