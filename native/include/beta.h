@@ -79,6 +79,13 @@ BETA_API int beta_sync_for_cpu(beta_device *device, uint32_t offset, uint32_t by
  */
 BETA_API int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
 
+/*
+ * Cycles in a second of the core that the calling thread runs on, now: the fastest of several chains of dependent
+ * additions (one cycle each, about 20 us a chain) in about `microseconds`, at least one. Interruptions lengthen some
+ * chains and not the fastest. For benchmarks.
+ */
+BETA_API double beta_core_hz(uint32_t microseconds);
+
 #ifdef __cplusplus
 }
 #endif
