@@ -38,16 +38,20 @@ struct beta_device {
   uint64_t window_bus;   /* on the engine's bus */
 };
 
-/* A numeric option of a device URI. `value` holds the default and is overwritten when the option is given. */
+/*
+ * An option of a device URI: a number from min to max, or one of `choices` (NULL at the end), which are numbered from 0.
+ * `value` holds the default and is overwritten when the option is given.
+ */
 struct beta_option {
   const char *name;
   uint32_t min, max;
   uint32_t *value;
+  const char *const *choices; /* NULL for a number */
 };
 
 /*
  * Parses `query` ("", or "?name=value&...", decimal values) for a scheme. Returns 0, or -EINVAL for an option that is
- * unknown, given twice, no number or out of range; the sentence names the option and what is allowed.
+ * unknown, given twice, no number, out of range or no choice; the sentence names the option and what is allowed.
  */
 int beta_options_parse(const char *scheme, const char *query, const struct beta_option *options, size_t count);
 

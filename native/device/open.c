@@ -49,6 +49,31 @@ static bool parse_u32(const char *text, size_t length, uint32_t *value) {
   return true;
 }
 
+/* The number of the choice that is `length` characters of `text`; false if it is none. */
+static bool parse_choice(const char *const *choices, const char *text, size_t length, uint32_t *value) {
+  for (uint32_t i = 0; choices[i] != NULL; i++) {
+    if (strlen(choices[i]) != length || memcmp(choices[i], text, length) != 0) continue;
+    *value = i;
+    return true;
+  }
+  return false;
+}
+
+static int fail_value(const char *scheme, const struct beta_option *option) {
+  if (option->choices == NULL) {
+    return beta_fail(-EINVAL, "%s: option %s needs a decimal number from %u to %u, as in \"%s=%u\"", scheme,
+                     option->name, (unsigned)option->min, (unsigned)option->max, option->name, (unsigned)option->max);
+  }
+  char known[256] = "";
+  for (size_t i = 0; option->choices[i] != NULL; i++) list_append(known, sizeof known, ", ", option->choices[i]);
+  return beta_fail(-EINVAL, "%s: option %s must be one of: %s", scheme, option->name, known);
+}
+
+static bool parse_value(const struct beta_option *option, const char *text, size_t length, uint32_t *value) {
+  if (option->choices != NULL) return parse_choice(option->choices, text, length, value);
+  return parse_u32(text, length, value) && *value >= option->min && *value <= option->max;
+}
+
 int beta_options_parse(const char *scheme, const char *query, const struct beta_option *options, size_t count) {
   bool seen[OPTIONS_MAX] = {false};
   if (count > OPTIONS_MAX) return beta_fail(-EINVAL, "%s: has more than %u options", scheme, OPTIONS_MAX);
@@ -72,11 +97,8 @@ int beta_options_parse(const char *scheme, const char *query, const struct beta_
     if (seen[index]) return beta_fail(-EINVAL, "%s: option %s is given twice", scheme, option->name);
     seen[index] = true;
     uint32_t value = 0;
-    if (equals == NULL || !parse_u32(equals + 1, length - name_length - 1, &value) || value < option->min ||
-        value > option->max) {
-      return beta_fail(-EINVAL, "%s: option %s needs a decimal number from %u to %u, as in \"%s=%u\"", scheme,
-                       option->name, (unsigned)option->min, (unsigned)option->max, option->name,
-                       (unsigned)option->max);
+    if (equals == NULL || !parse_value(option, equals + 1, length - name_length - 1, &value)) {
+      return fail_value(scheme, option);
     }
     *option->value = value;
     at += length;

@@ -34,7 +34,8 @@ BETA_API const char *beta_error(void);
 
 /*
  * Opens a device by URI and gives it a DMA window.
- *   emu:[?option=value&...]   the emulator; options: max_k, max_kp, ring_log2 lower the limits it reports
+ *   emu:[?option=value&...]   the emulator. threads: how many compute (1; at most 64). kernel: which one computes, of those this
+ *                             CPU supports (the fastest). max_k, max_kp, ring_log2 lower the limits it reports.
  * window_bytes: size of the window, a multiple of 64 KiB, < 4 GiB. Its memory is zero.
  * Returns 0 and the device, or -EINVAL (URI, option, size), -ENODEV (unknown scheme), -ENOMEM.
  */
@@ -77,6 +78,13 @@ BETA_API int beta_sync_for_cpu(beta_device *device, uint32_t offset, uint32_t by
  * the window runs not at all.
  */
 BETA_API int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
+
+/*
+ * Cycles in a second of the core that the calling thread runs on, now: the fastest of several chains of dependent
+ * additions (one cycle each, about 20 us a chain) in about `microseconds`, at least one. Interruptions lengthen some
+ * chains and not the fastest. For benchmarks.
+ */
+BETA_API double beta_core_hz(uint32_t microseconds);
 
 #ifdef __cplusplus
 }

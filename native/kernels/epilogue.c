@@ -4,6 +4,7 @@
 
 #define ENTRY_BYTES BETA_TABLE_ENTRY_BYTES
 #define HALF (INT64_C(1) << (BETA_EPILOGUE_SHIFT - 1))
+#define ONE (INT32_C(1) << BETA_EPILOGUE_SHIFT) /* 1.0 as a multiplier */
 
 /* floor((s * mul + 2^23) / 2^24) with s = D + bias modulo 2^32. |s * mul| <= 2^62, so 64 bits hold all of it. */
 static int64_t requantise(int32_t dot, int32_t bias, int32_t mul) {
@@ -59,24 +60,47 @@ static void store_planes(uint8_t *block, uint32_t first, const beta_matrix *form
   }
 }
 
-void beta_epilogue_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot) {
+struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
+  struct beta_epilogue epilogue = {.job = job};
+  if (job->o.bits != 1) return epilogue;
+  const uint32_t entries = job->table_by_row ? job->m : job->n;
+  uint32_t other = 0, negative = 0;
+  for (uint32_t i = 0; i < entries; i++) {
+    int32_t mul;
+    memcpy(&mul, job->table + (uint64_t)i * ENTRY_BYTES + 4, sizeof mul);
+    other |= (uint32_t)(mul != ONE) & (uint32_t)(mul != -ONE);
+    negative |= (uint32_t)mul >> 31;
+  }
+  epilogue.thresholds = other == 0;
+  epilogue.flips = negative != 0;
+  return epilogue;
+}
+
+static void store_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot) {
   uint8_t *out = job->o.row0 + (uint64_t)row * job->o.stride;
   if (job->o.bits == 32) {
     memcpy(out + 4 * (uint64_t)column, dot, 4 * (uint64_t)count);
     return;
   }
-  /* In pieces, so that the buffer is small; integer rows may come in any number of columns. */
+  /* In pieces, so that the buffer is small; a piece of bit-planes ends with its block. */
   int64_t value[BETA_BLOCK_ELEMENTS];
   for (uint32_t done = 0; done < count;) {
-    const uint32_t part = count - done < BETA_BLOCK_ELEMENTS ? count - done : BETA_BLOCK_ELEMENTS;
-    requantise_row(job, row, column + done, part, dot + done, value);
     const uint64_t element = (uint64_t)job->n0 + column + done;
+    const uint32_t first = (uint32_t)(element % BETA_BLOCK_ELEMENTS);
+    const uint32_t room = BETA_BLOCK_ELEMENTS - first;
+    const uint32_t part = count - done < room ? count - done : room;
+    requantise_row(job, row, column + done, part, dot + done, value);
     if (job->o.bits == 16) {
       store_int16(out + 2 * element, value, part);
     } else {
       uint8_t *block = out + element / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES * job->o.bits;
-      store_planes(block, (uint32_t)(element % BETA_BLOCK_ELEMENTS), &job->o, value, part);
+      store_planes(block, first, &job->o, value, part);
     }
     done += part;
   }
+}
+
+void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const int32_t *dot, size_t stride) {
+  for (uint32_t r = 0; r < rows; r++) store_row(epilogue->job, row + r, column, columns, dot + r * stride);
 }

@@ -2,15 +2,23 @@
 #ifndef BETA_KERNELS_EPILOGUE_H
 #define BETA_KERNELS_EPILOGUE_H
 
-#include <stdint.h>
-
 #include "kernels/kernel.h"
 
-/*
- * Columns [column, column + count) of one output row, from their dot products. For bit-plane outputs the columns must
- * lie inside one block of 128: (n0 + column) / 128 == (n0 + column + count - 1) / 128; and n0 + column must be a
- * multiple of 8. The bytes that hold the columns are written, no others; spare bits of the last byte become 0.
- */
-void beta_epilogue_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot);
+/* What the epilogue of one QMM knows before it sees a dot product. */
+struct beta_epilogue {
+  const beta_qmm *job;
+  /*
+   * One-bit output, and every multiplier of the table is 1.0 or -1.0 (+-2^24): r is then +-s exactly, so that the bit is a
+   * comparison of s and no multiplication is needed. This is what integer thresholds look like.
+   */
+  bool thresholds;
+  bool flips; /* some multiplier is -1.0 */
+};
+
+struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job);
+
+/* The epilogue in portable C; the same contract as beta_kernel's. */
+void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const int32_t *dot, size_t stride);
 
 #endif

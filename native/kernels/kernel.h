@@ -1,10 +1,12 @@
 /*
- * The seam between the engine and the arithmetic: a kernel computes rows of one QMM whose descriptor has been checked,
- * on host pointers. One file per instruction set; every kernel is exact, so they differ in speed alone.
+ * The seam between the engine and the arithmetic: what a QMM is once its descriptor has been checked, and what a kernel
+ * is. One folder or file per instruction set; every kernel is exact, so they differ in speed alone.
  */
 #ifndef BETA_KERNELS_KERNEL_H
 #define BETA_KERNELS_KERNEL_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "beta_contract.h"
@@ -26,23 +28,40 @@ typedef struct beta_matrix {
 typedef struct beta_qmm {
   beta_matrix a, b, o;
   const uint8_t *table; /* epilogue entries of 8 bytes, 8-byte aligned; NULL for int32 output */
-  int table_by_row;     /* the table is indexed by m instead of n */
+  bool table_by_row;    /* the table is indexed by m instead of n */
   uint32_t m, n, k;     /* 1 <= k <= 16384 */
   uint32_t k0;          /* 0..127 */
   uint32_t n0;          /* 0..120, a multiple of 8; 0 for 16 and 32 bits */
 } beta_qmm;
 
+struct beta_method;   /* method.h */
+struct beta_epilogue; /* epilogue.h */
+
 struct beta_kernel {
   const char *name;
   /* Whether this CPU can run it. */
-  int (*supported)(void);
-  /* Computes output rows [row_begin, row_end). Writes exactly the output bytes of those rows. Any number of threads. */
-  void (*qmm)(const beta_qmm *job, uint32_t row_begin, uint32_t row_end);
+  bool (*supported)(void);
+  /*
+   * The fastest way for this pair of formats and this shape. *hold_a: A is the operand that is held (method.h), else B.
+   */
+  const struct beta_method *(*choose)(const beta_qmm *job, bool *hold_a);
+  /*
+   * Columns [column, column + columns) of output rows [row, row + rows), from their dot products, `stride` apart; n0 + column
+   * must be a multiple of 8. The bytes that hold the columns are written, no others; spare bits of the last byte become 0.
+   */
+  void (*epilogue)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
+                   const int32_t *dot, size_t stride);
+  /* to[l * to_stride + r] = dot[r * stride + l] for r < rows (<= 16) and l < lanes; writes nothing else. */
+  void (*turn)(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
 };
 
-/* The fastest kernel that this CPU supports; never NULL. */
-const struct beta_kernel *beta_kernel_select(void);
+/* Every kernel that was compiled in, fastest first, NULL at the end; the last one before it runs everywhere. */
+const struct beta_kernel *const *beta_kernels(void);
+
 
 extern const struct beta_kernel beta_kernel_portable;
+#if defined(__x86_64__)
+extern const struct beta_kernel beta_kernel_avx512;
+#endif
 
 #endif

@@ -1,16 +1,14 @@
-/* Which kernel runs on this CPU. */
+/* Which kernels there are. */
 #include <stddef.h>
 
 #include "kernels/kernel.h"
 
-/* Fastest first; the portable one runs everywhere and is last. */
 static const struct beta_kernel *const kernels[] = {
+#if defined(__x86_64__)
+    &beta_kernel_avx512,
+#endif
     &beta_kernel_portable,
+    NULL,
 };
 
-const struct beta_kernel *beta_kernel_select(void) {
-  for (size_t i = 0; i + 1 < sizeof kernels / sizeof kernels[0]; i++) {
-    if (kernels[i]->supported()) return kernels[i];
-  }
-  return &beta_kernel_portable;
-}
+const struct beta_kernel *const *beta_kernels(void) { return kernels; }

@@ -27,6 +27,7 @@ export interface Library {
   syncForDevice(device: Pointer, offset: number, bytes: number): number;
   syncForCpu(device: Pointer, offset: number, bytes: number): number;
   vectorRun(device: Pointer, records: Uint8Array, count: number, failed: [number]): number;
+  coreHz(microseconds: number): number;
 }
 
 /** The library cannot be used: it is missing, does not load, or is of another version. The message says what to run. */
@@ -71,6 +72,7 @@ export function loadLibrary(path: string): Library {
     vectorRun: handle.func(
       'int beta_vector_run(void *device, const void *records, uint32_t count, _Out_ uint32_t *failed)',
     ),
+    coreHz: handle.func('double beta_core_hz(uint32_t microseconds)'),
   };
 }
 

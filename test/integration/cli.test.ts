@@ -148,6 +148,13 @@ describe('errors', () => {
     [['run', 'intents', 'x', '--device', 'gpu:'], 1, 'gpu'],
     [['run', 'intents', 'x', '--device', 'emu:?window=1'], 1, '64 KiB'],
     [['bench', 'forward', 'intents', '--batch', 'many'], 2, 'whole number'],
+    [['bench', 'forward', 'intents', '--seconds', '0'], 2, 'above 0'],
+    [['bench', 'qmm', '--shapes', 'project,wide'], 2, '"wide" is no shape: one of project, up'],
+    [['bench', 'qmm', '--bits', '3'], 2, 'Widths are 1, 2, 4, 8'],
+    [['bench', 'qmm', '--threads', '0'], 2, 'from 1 to 64'],
+    [['bench', 'qmm', '--threads', '2', '--device', 'emu:?threads=2'], 2, 'leave one out'],
+    [['bench', 'qmm', '--peer-isa', 'mmx'], 2, 'avx2'],
+    [['bench', 'qmm', '--no-peers', '--shapes', '1x20000x1', '--seconds', '0.01'], 1, 'MAX_K'],
   ] as const)('%j ends with %i', async (args, code, words) => {
     const outcome = await beta(args);
     expect(outcome.code, outcome.stderr).toBe(code);
@@ -174,14 +181,21 @@ describe('errors', () => {
 });
 
 describe('help and the rest', () => {
-  test.each(['import', 'inspect', 'run', 'serve', 'request', 'devices'])(
-    '%s --help has examples',
-    async (command) => {
-      const { code, stdout } = await beta([command, '--help']);
-      expect(code).toBe(0);
-      expect(stdout).toContain('Examples:');
-    },
-  );
+  test.each([
+    'import',
+    'inspect',
+    'run',
+    'serve',
+    'request',
+    'devices',
+    'bench',
+    'bench qmm',
+    'bench forward',
+  ])('%s --help has examples', async (command) => {
+    const { code, stdout } = await beta([...command.split(' '), '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('Examples:');
+  });
 
   test('inspect, devices and bench print one JSON document', async () => {
     expect(JSON.parse((await beta(['inspect', artifact, '--json'])).stdout)).toMatchObject({
@@ -198,5 +212,46 @@ describe('help and the rest', () => {
       expect(row.ms_p50).toBeGreaterThan(0);
       expect(row.qmm_share + row.vector_share + row.js_share).toBeCloseTo(1, 0);
     }
+  });
+
+  test('bench qmm prints one JSON document, a row a case, null where no peer is compared', async () => {
+    const args = ['bench', 'qmm', '--shapes', 'context,8x130x8', '--bits', '1,8', '--seconds', '0.01'];
+    const { code, stdout, stderr } = await beta([...args, '--threads', '2', '--no-peers', '--json']);
+    expect(code, stderr).toBe(0);
+    const { rows, descriptor, clock_ghz, device, peers } = JSON.parse(stdout);
+    const keys = ['m', 'k', 'n', 'a_bits', 'b_bits', 'gmacs', 'mac_per_cycle', 'vs_onednn', 'vs_openblas'];
+    for (const row of rows) expect(Object.keys(row)).toEqual(expect.arrayContaining(keys));
+    expect(rows.map((row: Record<string, unknown>) => keys.slice(0, 5).map((key) => row[key]))).toEqual([
+      [128, 128, 64, 1, 1],
+      [128, 128, 64, 8, 8],
+      [8, 130, 8, 1, 1],
+      [8, 130, 8, 8, 1],
+      [8, 130, 8, 8, 2],
+    ]);
+    expect(rows.map(({ output }: { output: string }) => output)).toEqual([
+      'pm1',
+      'int32',
+      'pm1',
+      'int32',
+      'int32',
+    ]);
+    for (const row of rows) {
+      expect(row.gmacs / row.clock_ghz / row.mac_per_cycle).toBeCloseTo(1, 2);
+      expect(row.vs_one_thread).toBeGreaterThan(0);
+      expect(row).toMatchObject({ vs_onednn: null, vs_openblas: null });
+    }
+    expect(descriptor.ns_per_descriptor).toBeGreaterThan(0);
+    expect(clock_ghz).toBeGreaterThan(0);
+    expect(device).toBe('emu:?threads=2');
+    expect(peers).toEqual({ onednn: null, openblas: null, isa: null });
+  });
+
+  test('bench qmm prints a table for people', async () => {
+    const args = ['bench', 'qmm', '--shapes', 'scores', '--bits', '2', '--seconds', '0.01', '--no-peers'];
+    const { stdout } = await beta(args);
+    expect(stdout).toMatch(
+      /^product +M x K x N +A +B +output +GMAC\/s +MAC\/cycle\nscores +12 of 128x64x128 +s2 +s2 +int32/,
+    );
+    expect(stdout).toMatch(/one descriptor +[\d.]+ ns streaming through a ring of 1024/);
   });
 });

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "device/emulator/engine.h"
+#include "device/emulator/execute.h"
+#include "device/emulator/pool.h"
 #include "device/error.h"
 
 #define MAX_KP_LIMIT (BETA_MAX_BLOCKS * 8u) /* a row of MAX_K elements from k0 = 127 at 8 bits */
@@ -28,8 +29,15 @@ static void close_emulator(beta_device *device) {
   pthread_cond_destroy(&emulator->irq_wake);
   pthread_cond_destroy(&emulator->engine_wake);
   pthread_mutex_destroy(&emulator->lock);
+  beta_executor_close(emulator->executor);
   munmap(emulator->mapping, emulator->mapping_bytes);
   free(emulator);
+}
+
+/* CPU and engine share their caches; what matters is which bytes the host has written. */
+static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes) {
+  beta_executor_announce(((struct emulator *)device)->executor, offset, bytes);
+  return 0;
 }
 
 static const struct beta_device_ops operations = {
@@ -38,6 +46,7 @@ static const struct beta_device_ops operations = {
     .reg_write = beta_emulator_reg_write,
     .kick = beta_emulator_kick,
     .irq_wait = beta_emulator_irq_wait,
+    .sync_for_device = sync_for_device,
 };
 
 void beta_emulator_preset_head(beta_device *device, uint32_t head) {
@@ -95,12 +104,7 @@ static int start_thread(struct emulator *emulator) {
   pthread_attr_t attributes; /* a stack of known size: the kernels' tiles live on it, whatever the host's limit is */
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
-  /* The host's signals are the host's: the engine thread inherits a full mask. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   const int failed = pthread_create(&emulator->thread, &attributes, beta_emulator_thread, emulator);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
   if (failed != 0) {
     pthread_cond_destroy(&emulator->irq_wake);
@@ -112,6 +116,20 @@ static int start_thread(struct emulator *emulator) {
   return 0;
 }
 
+#define KERNELS_MAX 8u
+
+/* The kernels that this CPU supports, fastest first, and their names; both end with NULL. */
+static void supported_kernels(const struct beta_kernel **kernels, const char **names) {
+  uint32_t count = 0;
+  for (const struct beta_kernel *const *kernel = beta_kernels(); *kernel != NULL && count + 1 < KERNELS_MAX; kernel++) {
+    if (!(*kernel)->supported()) continue;
+    kernels[count] = *kernel;
+    names[count++] = (*kernel)->name;
+  }
+  kernels[count] = NULL;
+  names[count] = NULL;
+}
+
 int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
   struct beta_limits limits = {
       .caps = BETA_CAPS_A_WIDTHS_MASK << BETA_CAPS_A_WIDTHS_SHIFT | BETA_CAPS_B_WIDTHS_MASK << BETA_CAPS_B_WIDTHS_SHIFT |
@@ -120,10 +138,16 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
       .max_kp = MAX_KP_LIMIT,
       .ring_max = RING_MAX,
   };
+  const struct beta_kernel *kernels[KERNELS_MAX];
+  const char *names[KERNELS_MAX];
+  supported_kernels(kernels, names);
+  uint32_t threads = 1, kernel = 0;
   const struct beta_option options[] = {
-      {"max_k", 1, BETA_MAX_K_LIMIT, &limits.max_k},
-      {"max_kp", 1, MAX_KP_LIMIT, &limits.max_kp},
-      {"ring_log2", 0, RING_MAX, &limits.ring_max},
+      {"threads", 1, BETA_POOL_THREADS_MAX, &threads, NULL},
+      {"kernel", 0, 0, &kernel, names},
+      {"max_k", 1, BETA_MAX_K_LIMIT, &limits.max_k, NULL},
+      {"max_kp", 1, MAX_KP_LIMIT, &limits.max_kp, NULL},
+      {"ring_log2", 0, RING_MAX, &limits.ring_max, NULL},
   };
   const int refused = beta_options_parse("emu", rest, options, sizeof options / sizeof options[0]);
   if (refused != 0) return refused;
@@ -134,7 +158,6 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   emulator->base.window_bytes = window_bytes;
   emulator->base.window_bus = BETA_EMULATOR_BUS;
   emulator->limits = limits;
-  emulator->kernel = beta_kernel_select();
   emulator->spin = has_several_cpus();
   set_identity(emulator);
 
@@ -144,11 +167,18 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
     return beta_fail(-ENOMEM, "emu: a window of %llu bytes could not be mapped (%s); use a smaller one",
                      (unsigned long long)window_bytes, strerror(failed));
   }
-  failed = start_thread(emulator);
+  /* The host's signals are the host's: the emulator's threads inherit a full mask. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  emulator->executor = beta_executor_open(kernels[kernel], emulator->base.window, threads, emulator->spin);
+  failed = emulator->executor == NULL ? errno : start_thread(emulator);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (failed != 0) {
+    beta_executor_close(emulator->executor);
     munmap(emulator->mapping, emulator->mapping_bytes);
     free(emulator);
-    return beta_fail(-ENOMEM, "emu: the engine thread could not be started (%s)", strerror(failed));
+    return beta_fail(-ENOMEM, "emu: its threads and buffers could not be had (%s)", strerror(failed));
   }
   *device = &emulator->base;
   return 0;

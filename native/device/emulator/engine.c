@@ -1,7 +1,7 @@
 /* The engine thread: reset, start, and one descriptor after another. */
 #include <string.h>
 
-#include "device/emulator/engine.h"
+#include "device/emulator/execute.h"
 
 #define RUN (BETA_CTRL_RUN_MASK << BETA_CTRL_RUN_SHIFT)
 #define DESCRIPTOR_BEATS ((uint32_t)sizeof(beta_descriptor) / BETA_BEAT_BYTES)
@@ -132,8 +132,8 @@ static bool run_one(struct session *session, uint32_t tail) {
   }
   session->counters.cycles++;
   session->counters.rd_beats += DESCRIPTOR_BEATS;
-  if (descriptor.op == BETA_OP_QMM && !beta_execute(emulator->kernel, &descriptor, emulator->base.window, is_over,
-                                                    session, &session->counters)) {
+  if (descriptor.op == BETA_OP_QMM &&
+      !beta_execute(emulator->executor, &descriptor, is_over, session, &session->counters)) {
     return false;
   }
   publish_counters(session);

@@ -51,12 +51,14 @@ struct beta_counters {
   uint32_t cycles, beats, rd_beats, wr_beats;
 };
 
+struct beta_executor; /* execute.h */
+
 #define EMULATOR_WORDS (BETA_REG_WR_BEATS / 4 + 1)
 
 struct emulator {
   struct beta_device base;
   struct beta_limits limits;
-  const struct beta_kernel *kernel;
+  struct beta_executor *executor;
   void *mapping; /* window with its guard pages */
   size_t mapping_bytes;
   bool spin; /* more than one CPU: a short spin is cheaper than a sleep */
@@ -110,13 +112,6 @@ struct beta_fault beta_validate_config(const struct beta_config *config, const s
  */
 struct beta_fault beta_validate(const beta_descriptor *descriptor, const struct beta_limits *limits,
                                 uint32_t window_bytes, uint32_t at);
-
-/*
- * Runs one validated QMM (execute.c) in blocks; `stop` is asked between them, and makes it return false with the output
- * incomplete. Adds the work to `counters`.
- */
-bool beta_execute(const struct beta_kernel *kernel, const beta_descriptor *descriptor, uint8_t *window,
-                  bool (*stop)(void *context), void *context, struct beta_counters *counters);
 
 uint64_t beta_monotonic_ns(void);
 

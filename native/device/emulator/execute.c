@@ -1,16 +1,25 @@
-/* Runs one QMM through the kernel seam, in blocks small enough that a reset need not wait long. */
-#include "device/emulator/engine.h"
+/* Runs one QMM: its blocks on the threads, its held panels kept where that is safe. */
+#include "device/emulator/execute.h"
 
-/*
- * Work of one block, in products of 64-bit plane words: a few milliseconds of the portable kernel. The smallest block is
- * BLOCK_ROWS x BLOCK_COLUMNS all the same, so that a kernel amortises what it prepares for a row; with the longest K at
- * 8 x 8 bits that is about a tenth of a second, which bounds how long a reset waits.
- */
-#define BLOCK_WORK (UINT64_C(1) << 22)
-#define BLOCK_COLUMNS 1024u /* a multiple of 8 */
-#define BLOCK_ROWS 8u
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
-static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+#include "device/emulator/held.h"
+#include "device/emulator/pool.h"
+#include "kernels/blocks.h"
+
+#define ALIGN 64u
+
+struct beta_executor {
+  const struct beta_kernel *kernel;
+  uint8_t *window;
+  struct beta_pool *pool;
+  struct beta_held *held;
+  uint8_t *panel;                          /* of operands that are not kept */
+  uint8_t *scratch[BETA_POOL_THREADS_MAX]; /* one a thread */
+};
+
 static uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
 static beta_matrix matrix(uint8_t *window, uint32_t off, uint32_t stride, uint8_t format) {
@@ -38,25 +47,6 @@ static beta_qmm resolve(const beta_descriptor *d, uint8_t *window) {
   return job;
 }
 
-/*
- * The columns [column, column + count) of a job as a job of their own: descriptors are position-independent, and so are
- * blocks. `column` is a multiple of 8, so that no two blocks share a byte of the output.
- */
-static beta_qmm columns_of(const beta_qmm *job, uint32_t column, uint32_t count) {
-  beta_qmm part = *job;
-  const uint64_t element = (uint64_t)job->n0 + column;
-  part.n = count;
-  part.b.row0 += (uint64_t)column * job->b.stride;
-  if (!job->table_by_row && part.table != NULL) part.table += (uint64_t)column * BETA_TABLE_ENTRY_BYTES;
-  if (job->o.bits >= 16) {
-    part.o.row0 += (uint64_t)column * (job->o.bits / 8);
-  } else {
-    part.o.row0 += element / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES * job->o.bits;
-    part.n0 = (uint32_t)(element % BETA_BLOCK_ELEMENTS);
-  }
-  return part;
-}
-
 /* What the array of GEOMETRY would count: a pair of planes of 8x8 rows and 128 elements in each cycle. */
 static void count_work(const beta_qmm *job, struct beta_counters *counters) {
   const uint64_t blocks = divide_up((uint64_t)job->k0 + job->k, BETA_BLOCK_ELEMENTS);
@@ -71,23 +61,106 @@ static void count_work(const beta_qmm *job, struct beta_counters *counters) {
   counters->wr_beats += (uint32_t)(job->m * divide_up(out_bytes, BETA_BEAT_BYTES));
 }
 
-bool beta_execute(const struct beta_kernel *kernel, const beta_descriptor *descriptor, uint8_t *window,
-                  bool (*stop)(void *context), void *context, struct beta_counters *counters) {
-  const beta_qmm job = resolve(descriptor, window);
-  const uint64_t row_words = divide_up((uint64_t)job.k0 + job.k, 64);
-  for (uint32_t column = 0; column < job.n;) {
-    const uint32_t width = min_u32(job.n - column, BLOCK_COLUMNS);
-    const beta_qmm part = columns_of(&job, column, width);
-    const uint64_t row_work = width * row_words * job.a.bits * job.b.bits;
-    const uint64_t height = BLOCK_WORK / row_work / BLOCK_ROWS * BLOCK_ROWS;
-    for (uint32_t row = 0; row < job.m;) {
-      if (stop(context)) return false;
-      const uint32_t rows = min_u32(job.m - row, height < BLOCK_ROWS ? BLOCK_ROWS : (uint32_t)height);
-      kernel->qmm(&part, row, row + rows);
-      row += rows;
-    }
-    column += width;
+static uint32_t row_bytes(const beta_matrix *matrix, uint32_t first, uint32_t count) {
+  return (uint32_t)divide_up((uint64_t)first + count, BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * matrix->bits;
+}
+
+/* The bytes that the output lies in: from its first row's first byte to its last row's last. */
+static void announce_output(struct beta_executor *executor, const beta_qmm *job) {
+  const uint64_t begin = (uint64_t)(job->o.row0 - executor->window);
+  const uint64_t bytes =
+      job->o.bits >= 16 ? (uint64_t)job->n * (job->o.bits / 8) : row_bytes(&job->o, job->n0, job->n);
+  beta_held_overwrite(executor->held, begin, begin + (job->m - 1) * job->o.stride + bytes);
+}
+
+static struct beta_held_key key_of(const struct beta_executor *executor, const beta_blocks *blocks, uint32_t panel) {
+  const beta_matrix *held = &blocks->pair.held;
+  const uint64_t first = beta_panel_first(blocks, panel);
+  struct beta_held_key key;
+  memset(&key, 0, sizeof key);
+  key.method = blocks->method;
+  key.off = (uint32_t)((uint64_t)(held->row0 - executor->window) + first * held->stride);
+  key.stride = (uint32_t)held->stride;
+  key.rows = beta_panel_count(blocks, panel);
+  key.format = held->bits | held->encoding << 8;
+  key.k0 = blocks->pair.k0;
+  key.k = blocks->pair.k;
+  key.row_bytes = row_bytes(held, blocks->pair.k0, blocks->pair.k);
+  return key;
+}
+
+/* One panel of a job, as the threads share it. */
+struct panel_job {
+  struct beta_executor *executor;
+  const beta_blocks *blocks;
+  const uint8_t *held;
+  uint32_t panel;
+  bool (*stop)(void *context);
+  void *context;
+};
+
+static void run_unit(void *context, uint32_t unit, uint32_t thread) {
+  const struct panel_job *job = context;
+  /* Asked before every unit, which is a few milliseconds at most: so long a reset may wait. */
+  if (job->stop(job->context)) return;
+  beta_run_unit(job->blocks, job->panel, unit, job->held, job->executor->scratch[thread]);
+}
+
+static const uint8_t *hold(struct beta_executor *executor, const beta_blocks *blocks, uint32_t panel) {
+  const struct beta_held_key key = key_of(executor, blocks, panel);
+  uint8_t *room;
+  const uint8_t *kept = beta_held_find(executor->held, &key, beta_panel_bytes(blocks, panel), &room);
+  if (kept != NULL) return kept;
+  uint8_t *to = room != NULL ? room : executor->panel;
+  beta_hold_panel(blocks, panel, to);
+  return to;
+}
+
+bool beta_execute(struct beta_executor *executor, const beta_descriptor *descriptor, bool (*stop)(void *context),
+                  void *context, struct beta_counters *counters) {
+  const beta_qmm job = resolve(descriptor, executor->window);
+  beta_held_refresh(executor->held);
+  announce_output(executor, &job);
+  const beta_blocks blocks = beta_blocks_of(executor->kernel, &job, beta_pool_threads(executor->pool));
+  for (uint32_t panel = 0; panel < blocks.panels; panel++) {
+    if (stop(context)) return false;
+    struct panel_job part = {executor, &blocks, hold(executor, &blocks, panel), panel, stop, context};
+    beta_pool_run(executor->pool, blocks.units, run_unit, &part);
   }
+  if (stop(context)) return false; /* perhaps a unit saw it, so the output may be incomplete */
   count_work(&job, counters);
   return true;
+}
+
+void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32_t bytes) {
+  beta_held_announce(executor->held, off, bytes);
+}
+
+void beta_executor_close(struct beta_executor *executor) {
+  if (executor == NULL) return;
+  if (executor->pool != NULL) beta_pool_close(executor->pool);
+  if (executor->held != NULL) beta_held_close(executor->held);
+  for (uint32_t i = 0; i < BETA_POOL_THREADS_MAX; i++) free(executor->scratch[i]);
+  free(executor->panel);
+  free(executor);
+}
+
+struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, uint32_t threads,
+                                         bool spin) {
+  struct beta_executor *executor = calloc(1, sizeof *executor);
+  if (executor == NULL) return NULL;
+  executor->kernel = kernel;
+  executor->window = window;
+  bool complete = true;
+  for (uint32_t i = 0; i < threads; i++) {
+    executor->scratch[i] = aligned_alloc(ALIGN, BETA_SCRATCH_BYTES);
+    complete = complete && executor->scratch[i] != NULL;
+  }
+  executor->panel = aligned_alloc(ALIGN, BETA_PANEL_BYTES_MAX);
+  executor->held = beta_held_open();
+  executor->pool = beta_pool_open(threads, spin);
+  if (complete && executor->panel != NULL && executor->held != NULL && executor->pool != NULL) return executor;
+  beta_executor_close(executor);
+  errno = ENOMEM;
+  return NULL;
 }

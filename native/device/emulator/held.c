@@ -1,0 +1,155 @@
+#define _GNU_SOURCE
+#include "device/emulator/held.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES 4096u
+#define BYTES_MAX ((size_t)256 << 20)
+#define PENDING_MAX 256u /* announcements between two descriptors before they are merged into one range */
+#define RANGES_MAX 256u  /* announced ranges that are remembered apart */
+#define ALIGN 64u
+
+struct range {
+  uint64_t begin, end;
+};
+
+struct beta_held {
+  /* Entries; begin and end apart, because every output is compared with all of them. */
+  uint32_t count;
+  uint32_t begin[ENTRIES], last[ENTRIES]; /* first and last byte of the window that the panel was made of */
+  struct beta_held_key key[ENTRIES];
+  uint8_t *bytes[ENTRIES]; /* NULL: seen once, not kept */
+  size_t size[ENTRIES];
+  size_t total;
+
+  /* Disjoint announced ranges, the engine thread's copy. */
+  struct range announced[RANGES_MAX];
+  uint32_t announced_count;
+
+  _Atomic bool has_pending;
+  pthread_mutex_t lock; /* guards what follows */
+  struct range pending[PENDING_MAX];
+  uint32_t pending_count;
+};
+
+struct beta_held *beta_held_open(void) {
+  struct beta_held *held = calloc(1, sizeof *held);
+  if (held != NULL) pthread_mutex_init(&held->lock, NULL);
+  return held;
+}
+
+void beta_held_close(struct beta_held *held) {
+  for (uint32_t i = 0; i < held->count; i++) free(held->bytes[i]);
+  pthread_mutex_destroy(&held->lock);
+  free(held);
+}
+
+static void widen(struct range *range, struct range by) {
+  if (by.begin < range->begin) range->begin = by.begin;
+  if (by.end > range->end) range->end = by.end;
+}
+
+void beta_held_announce(struct beta_held *held, uint32_t off, uint32_t bytes) {
+  if (bytes == 0) return;
+  const struct range range = {off, (uint64_t)off + bytes};
+  pthread_mutex_lock(&held->lock);
+  struct range *last = held->pending_count == 0 ? NULL : &held->pending[held->pending_count - 1];
+  if (last != NULL && range.begin <= last->end && range.end >= last->begin) {
+    widen(last, range);
+  } else if (held->pending_count < PENDING_MAX) {
+    held->pending[held->pending_count++] = range;
+  } else {
+    /* Too many to tell apart. Invalidating more than was written is right; announcing more is not: see refresh(). */
+    widen(last, range);
+  }
+  atomic_store(&held->has_pending, true);
+  pthread_mutex_unlock(&held->lock);
+}
+
+static void drop(struct beta_held *held, uint32_t index) {
+  free(held->bytes[index]);
+  if (held->bytes[index] != NULL) held->total -= held->size[index];
+  const uint32_t end = --held->count;
+  held->begin[index] = held->begin[end];
+  held->last[index] = held->last[end];
+  held->key[index] = held->key[end];
+  held->bytes[index] = held->bytes[end];
+  held->size[index] = held->size[end];
+}
+
+void beta_held_overwrite(struct beta_held *held, uint64_t off, uint64_t end) {
+  /* Most outputs touch no kept operand: one pass that compilers turn into vector code says so. */
+  const uint32_t first = (uint32_t)off, last = (uint32_t)(end - 1);
+  uint32_t touched = 0;
+  for (uint32_t i = 0; i < held->count; i++) touched |= (held->begin[i] <= last) & (held->last[i] >= first);
+  if (touched == 0) return;
+  for (uint32_t i = held->count; i-- > 0;) {
+    if (held->begin[i] <= last && held->last[i] >= first) drop(held, i);
+  }
+}
+
+/* Adds a range to the announced ones, joining those it meets. A range that finds no place is forgotten: slower, never wrong. */
+static void remember(struct beta_held *held, struct range range) {
+  for (uint32_t i = held->announced_count; i-- > 0;) {
+    if (held->announced[i].begin > range.end || held->announced[i].end < range.begin) continue;
+    widen(&range, held->announced[i]);
+    held->announced[i] = held->announced[--held->announced_count];
+  }
+  if (held->announced_count < RANGES_MAX) held->announced[held->announced_count++] = range;
+}
+
+void beta_held_refresh(struct beta_held *held) {
+  if (!atomic_load(&held->has_pending)) return;
+  pthread_mutex_lock(&held->lock);
+  const bool merged = held->pending_count == PENDING_MAX; /* the last range may cover bytes that nobody announced */
+  for (uint32_t i = 0; i < held->pending_count; i++) {
+    beta_held_overwrite(held, held->pending[i].begin, held->pending[i].end);
+    if (!merged || i + 1 < held->pending_count) remember(held, held->pending[i]);
+  }
+  held->pending_count = 0;
+  atomic_store(&held->has_pending, false);
+  pthread_mutex_unlock(&held->lock);
+}
+
+static bool is_announced(const struct beta_held *held, uint64_t begin, uint64_t end) {
+  for (uint32_t i = 0; i < held->announced_count; i++) {
+    if (held->announced[i].begin <= begin && end <= held->announced[i].end) return true;
+  }
+  return false;
+}
+
+/* Entries of a panel begin at one byte: compare the keys of those only. */
+static uint32_t index_of(const struct beta_held *held, const struct beta_held_key *key) {
+  uint32_t i = 0;
+  while (i < held->count && (held->begin[i] != key->off || memcmp(&held->key[i], key, sizeof *key) != 0)) i++;
+  return i;
+}
+
+const uint8_t *beta_held_find(struct beta_held *held, const struct beta_held_key *key, size_t bytes, uint8_t **room) {
+  *room = NULL;
+  const uint64_t end = key->off + (uint64_t)(key->rows - 1) * key->stride + key->row_bytes;
+  if (!is_announced(held, key->off, end)) return NULL;
+  const uint32_t index = index_of(held, key);
+  if (index < held->count && held->bytes[index] != NULL) return held->bytes[index];
+  if (index == held->count) { /* the first use: operands that are used once are not worth their memory */
+    if (held->count == ENTRIES) return NULL;
+    held->begin[index] = key->off;
+    held->last[index] = (uint32_t)(end - 1);
+    held->key[index] = *key;
+    held->bytes[index] = NULL;
+    held->size[index] = bytes;
+    held->count++;
+    return NULL;
+  }
+  if (held->total + bytes > BYTES_MAX) return NULL;
+  held->bytes[index] = aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+  if (held->bytes[index] == NULL) return NULL;
+  held->size[index] = bytes;
+  held->total += bytes;
+  *room = held->bytes[index];
+  return NULL;
+}

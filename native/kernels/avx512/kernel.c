@@ -1,0 +1,28 @@
+/* AVX-512 with VPOPCNTDQ, VBMI and VNNI: Ice Lake, Zen 4 and later. */
+#include "kernels/avx512/avx512.h"
+
+#if defined(__x86_64__)
+
+static bool supported(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("bmi2");
+}
+
+static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
+  const uint32_t few = job->a.bits < job->b.bits ? job->a.bits : job->b.bits;
+  const uint32_t many = job->a.bits < job->b.bits ? job->b.bits : job->a.bits;
+  *hold_a = job->a.bits < job->b.bits;
+  if (many == 1) return &beta_avx512_popcount;
+  if (few == 1 && many == 2) return &beta_avx512_lookup8;
+  if (few == 1 && many == 4) return &beta_avx512_lookup4;
+  if (few == 1 || (few == 2 && many == 8)) return &beta_avx512_lookup16;
+  if (few == 2 && many == 2) return &beta_avx512_popcount;
+  return &beta_avx512_dot;
+}
+
+const struct beta_kernel beta_kernel_avx512 = {"avx512", supported, choose, beta_avx512_epilogue, beta_avx512_turn};
+
+#endif

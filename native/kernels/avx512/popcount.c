@@ -1,0 +1,334 @@
+/*
+ * Bit-planes, exclusive or, population count: one-bit operands, and small numbers of planes.
+ *
+ * With X = |A_i ^ B_j|, |A_i & B_j| = (|A_i| + |B_j| - X) / 2, so that every pair of formats is (coefficients of formats.h)
+ *   2 D = (sum_j cb_j + 2 zb) sum_i ca_i |A_i| + (sum_i ca_i + 2 za) sum_j cb_j |B_j| + 2 za zb K - sum_ij ca_i cb_j X_ij:
+ * a term of the streamed row, a term of the lane, and the counts.
+ *
+ * Lanes are 64-bit words of 16 held rows, so nothing is summed across a register. Two words a and a' of a row are kept as
+ * (a, a ^ a'): with x = a ^ b, x' = a' ^ b' and a running bit `ones`, the full adder ones + x + x' = ones' + 2 carry is then
+ *   ones' = ones ^ (a ^ a') ^ (b ^ b'),   carry = majority(ones, x, x') = a function of ones, x and ones':
+ * five operations for two words (xor, two ternary logics, count, add) in place of six.
+ */
+#include "kernels/avx512/avx512.h"
+
+#if defined(__x86_64__)
+
+#include <string.h>
+
+#define LANES 16u
+#define ROWS 16u   /* streamed at once, in tiles of TILE */
+#define TILE 4u
+#define COLUMNS 256u
+#define XOR3 0x96
+#define CARRY 0xD4 /* of (ones, x, ones'): ones where ones == x, else not ones' */
+
+/* Vectors of one plane of a group: two for each word. */
+static size_t plane_vectors(const beta_pair *pair) { return 2 * (size_t)beta_word_count(pair->k0, pair->k); }
+
+static size_t held_bytes(const beta_pair *pair) { return 64 * (1 + pair->held.bits * plane_vectors(pair)); }
+
+/* Words of one plane of a tile of streamed rows; whole vectors of two words of each row, stored four at a time. */
+static size_t tile_plane(const beta_pair *pair) { return TILE * ((beta_word_count(pair->k0, pair->k) + 7) / 8 * 8); }
+
+/* A tile of streamed rows: its terms, then its planes. */
+static size_t tile_bytes(const beta_pair *pair) { return 64 + 8 * pair->streamed.bits * tile_plane(pair); }
+
+static size_t streamed_bytes(const beta_pair *pair) { return ROWS / TILE * tile_bytes(pair); }
+
+/* One-bit operands of which one is PM1: every term and factor is even, and is halved before the counting. */
+static bool is_even(const beta_pair *pair) {
+  return pair->held.bits * pair->streamed.bits == 1 &&
+         (pair->held.encoding == BETA_ENC_PM1 || pair->streamed.encoding == BETA_ENC_PM1);
+}
+
+/* sum of c plus 2 z: what the other operand's ones are worth, twice. */
+static int32_t weight_of(const struct beta_coefficients *of) {
+  int32_t sum = 2 * of->z;
+  for (uint32_t i = 0; i < of->planes; i++) sum += of->c[i];
+  return sum;
+}
+
+/*
+ * A group: 16 int32 terms of the lanes, then for every plane and word two vectors, of the even lanes and of the odd lanes: the counts
+ * of both then fit side by side as the 32-bit halves of one vector.
+ */
+static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const struct beta_coefficients of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
+  const uint8_t *from = pair->held.row0 + first * pair->held.stride;
+  /* Lanes without a row repeat the last one: their results are never read. */
+  const __m512i last = _mm512_set1_epi64(count - 1), stride = _mm512_set1_epi64((long long)pair->held.stride);
+  const __m512i even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), odd = _mm512_add_epi64(even, _mm512_set1_epi64(1));
+  const __m512i index[2] = {_mm512_mullo_epi64(_mm512_min_epu64(even, last), stride),
+                            _mm512_mullo_epi64(_mm512_min_epu64(odd, last), stride)};
+  __m512i term[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+  __m512i *out = (__m512i *)(void *)to + 1;
+  for (uint32_t j = 0; j < of.planes; j++) {
+    const __m512i c = _mm512_set1_epi64(of.c[j]);
+    __m512i before[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (uint32_t w = 0; w < words; w++) {
+      const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
+      const uint8_t *word = from + beta_word_offset(&pair->held, first_word + w, j);
+      for (uint32_t half = 0; half < 2; half++) {
+        const __m512i bits = _mm512_and_si512(_mm512_i64gather_epi64(index[half], word, 1), mask);
+        term[half] = _mm512_add_epi64(term[half], _mm512_mullo_epi64(_mm512_popcnt_epi64(bits), c));
+        *out++ = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before[half]);
+        before[half] = bits;
+      }
+    }
+  }
+  const __m512i terms = _mm512_mask_shuffle_epi32(term[0], 0xAAAA, term[1], (_MM_PERM_ENUM)0xA0);
+  const __m512i weighted = _mm512_mullo_epi32(terms, _mm512_set1_epi32(weight_of(&streamed_of)));
+  _mm512_store_si512(to, is_even(pair) ? _mm512_srai_epi32(weighted, 1) : weighted);
+}
+
+/* Masks of words [w, w + 8) of a plane. */
+static __m512i masks_of(const beta_pair *pair, uint32_t w, uint32_t words) {
+  uint64_t mask[8];
+  for (uint32_t i = 0; i < 8; i++) {
+    mask[i] = w + i < words ? beta_word_mask(beta_first_word(pair->k0) + w + i, pair->k0, pair->k) : 0;
+  }
+  return _mm512_loadu_si512(mask);
+}
+
+/*
+ * A tile of rows of one plane, whose words lie side by side: eight words of four rows at a time. Returns c times the ones of
+ * each row.
+ */
+static __m128i stream_tile(const beta_pair *pair, const uint8_t *from, const uint64_t offset[TILE], int32_t c,
+                            uint64_t *to) {
+  const uint32_t words = beta_word_count(pair->k0, pair->k);
+  const uint64_t at = 8 * (uint64_t)beta_first_word(pair->k0);
+  const __m512i lows = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), highs = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  __m512i sum[TILE] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+  for (uint32_t w = 0; w < words; w += 8, to += 8 * TILE) {
+    const __mmask8 lanes = (__mmask8)(words - w >= 8 ? 0xFF : (1u << (words - w)) - 1);
+    const __m512i mask = w == 0 || w + 8 >= words ? masks_of(pair, w, words) : _mm512_set1_epi64(-1);
+    __m512i x[TILE];
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < TILE; r++) {
+      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, from + offset[r] + at + 8 * (uint64_t)w), mask);
+      sum[r] = _mm512_add_epi64(sum[r], _mm512_popcnt_epi64(x[r]));
+      x[r] = _mm512_xor_si512(x[r], _mm512_bslli_epi128(x[r], 8)); /* a word and its pair */
+    }
+    const __m512i even01 = _mm512_unpacklo_epi64(x[0], x[1]), odd01 = _mm512_unpackhi_epi64(x[0], x[1]);
+    const __m512i even23 = _mm512_unpacklo_epi64(x[2], x[3]), odd23 = _mm512_unpackhi_epi64(x[2], x[3]);
+    const __m512i even_low = _mm512_permutex2var_epi64(even01, lows, even23);
+    const __m512i even_high = _mm512_permutex2var_epi64(even01, highs, even23);
+    const __m512i odd_low = _mm512_permutex2var_epi64(odd01, lows, odd23);
+    const __m512i odd_high = _mm512_permutex2var_epi64(odd01, highs, odd23);
+    _mm512_store_si512(to, _mm512_shuffle_i64x2(even_low, odd_low, 0x44));
+    _mm512_store_si512(to + 8, _mm512_shuffle_i64x2(even_low, odd_low, 0xEE));
+    _mm512_store_si512(to + 16, _mm512_shuffle_i64x2(even_high, odd_high, 0x44));
+    _mm512_store_si512(to + 24, _mm512_shuffle_i64x2(even_high, odd_high, 0xEE));
+  }
+  int32_t ones[TILE];
+  for (uint32_t r = 0; r < TILE; r++) ones[r] = (int32_t)_mm512_reduce_add_epi64(sum[r]);
+  return _mm_mullo_epi32(_mm_loadu_si128((const __m128i *)(const void *)ones), _mm_set1_epi32(c));
+}
+
+/* Two tiles of rows of any number of planes, word by word; returns the sum over planes of c_i times their ones. */
+static __m256i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first, uint8_t *to) {
+  const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
+  const uint8_t *from = pair->streamed.row0 + (uint64_t)first * pair->streamed.stride;
+  const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
+  __m512i sum = _mm512_setzero_si512();
+  for (uint32_t i = 0; i < of.planes; i++) {
+    uint64_t *plane = (uint64_t *)(void *)(to + 64) + i * tile_plane(pair);
+    uint64_t *next = (uint64_t *)(void *)((uint8_t *)plane + tile_bytes(pair));
+    __m512i before = _mm512_setzero_si512(), ones = _mm512_setzero_si512();
+    for (uint32_t w = 0; w < words; w++) {
+      const uint8_t *word = from + beta_word_offset(&pair->streamed, first_word + w, i);
+      const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
+      const __m512i bits = _mm512_and_si512(_mm512_i64gather_epi64(index, word, 1), mask);
+      const __m512i stored = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before);
+      ones = _mm512_add_epi64(ones, _mm512_popcnt_epi64(bits));
+      _mm256_store_si256((__m256i *)(void *)(plane + w * TILE), _mm512_castsi512_si256(stored));
+      _mm256_store_si256((__m256i *)(void *)(next + w * TILE), _mm512_extracti64x4_epi64(stored, 1));
+      before = bits;
+    }
+    sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(ones, _mm512_set1_epi32(of.c[i])));
+  }
+  return _mm512_cvtepi64_epi32(sum);
+}
+
+/* Tiles of rows: their int32 terms, then for every plane and word the word of each row. */
+static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const __m256i weight = _mm256_set1_epi32(weight_of(&held_of));
+  const __m256i constant = _mm256_set1_epi32(2 * of.z * held_of.z * (int32_t)pair->k);
+  const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4, even = is_even(pair);
+  const __m512i steps = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+  for (uint32_t t = 0; t < count; t += 2 * TILE, to += 2 * tile_bytes(pair)) {
+    /* Rows behind the last repeat it: their results are never read. */
+    const __m512i rows = _mm512_min_epu64(steps, _mm512_set1_epi64(count - t - 1));
+    const __m512i index = _mm512_mullo_epi64(rows, _mm512_set1_epi64((long long)pair->streamed.stride));
+    __m256i sum;
+    if (wide) {
+      uint64_t offset[2 * TILE];
+      _mm512_storeu_si512(offset, index);
+      const uint8_t *from = pair->streamed.row0 + (uint64_t)(first + t) * pair->streamed.stride;
+      const __m128i low = stream_tile(pair, from, offset, of.c[0], (uint64_t *)(void *)(to + 64));
+      uint64_t *high_to = (uint64_t *)(void *)(to + tile_bytes(pair) + 64);
+      sum = _mm256_set_m128i(stream_tile(pair, from, offset + TILE, of.c[0], high_to), low);
+    } else {
+      sum = stream_tiles(pair, index, first + t, to);
+    }
+    __m256i term = _mm256_add_epi32(constant, _mm256_mullo_epi32(weight, sum));
+    if (even) term = _mm256_srai_epi32(term, 1);
+    _mm_store_si128((__m128i *)(void *)to, _mm256_castsi256_si128(term));
+    _mm_store_si128((__m128i *)(void *)(to + tile_bytes(pair)), _mm256_extracti128_si256(term, 1));
+  }
+}
+
+/* Even lanes' 64-bit counts and odd lanes' side by side as 32-bit ones. */
+static inline __m512i interleave(__m512i even, __m512i odd) {
+  return _mm512_mask_shuffle_epi32(even, 0xAAAA, odd, (_MM_PERM_ENUM)0xA0);
+}
+
+/* Two words of a plane of the lanes against those of a tile of rows; `first`: the counters are still to be set. */
+static inline __attribute__((always_inline)) void count_words(__m512i ones[TILE][2], __m512i carries[TILE][2],
+                                                              const uint8_t *held, const uint64_t *streamed,
+                                                              bool first) {
+#pragma GCC unroll 2
+  for (uint32_t half = 0; half < 2; half++) {
+    const __m512i b = _mm512_load_si512(held + 64 * half), q = _mm512_load_si512(held + 128 + 64 * half);
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < TILE; r++) {
+      const __m512i x = _mm512_xor_si512(b, _mm512_set1_epi64((long long)streamed[r]));
+      const __m512i p = _mm512_set1_epi64((long long)streamed[TILE + r]);
+      if (first) {
+        ones[r][half] = _mm512_xor_si512(q, p);
+        carries[r][half] = _mm512_popcnt_epi64(_mm512_andnot_si512(ones[r][half], x));
+      } else {
+        const __m512i sum = _mm512_ternarylogic_epi64(ones[r][half], q, p, XOR3);
+        const __m512i carry = _mm512_ternarylogic_epi64(ones[r][half], x, sum, CARRY);
+        carries[r][half] = _mm512_add_epi64(carries[r][half], _mm512_popcnt_epi64(carry));
+        ones[r][half] = sum;
+      }
+    }
+  }
+}
+
+/*
+ * total[r] += factor * X for a tile of rows and the 16 lanes of one plane pair. `factor` in the low half of every 32-bit element: counts
+ * are at most 16384, so the dot product of 16-bit halves multiplies and adds at once.
+ */
+static inline __attribute__((always_inline)) void count_plane(__m512i total[TILE], const uint8_t *held,
+                                                              const uint64_t *streamed, uint32_t words,
+                                                              __m512i factor) {
+  uint32_t w = 0;
+  if (words > 1) {
+    const __m512i twice = _mm512_slli_epi16(factor, 1);
+    __m512i ones[TILE][2], carries[TILE][2];
+    count_words(ones, carries, held, streamed, true);
+    for (w = 2; w + 1 < words; w += 2) {
+      count_words(ones, carries, held + 128 * (size_t)w, streamed + TILE * (size_t)w, false);
+    }
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < TILE; r++) {
+      const __m512i x = interleave(_mm512_popcnt_epi64(ones[r][0]), _mm512_popcnt_epi64(ones[r][1]));
+      total[r] = _mm512_dpwssd_epi32(total[r], interleave(carries[r][0], carries[r][1]), twice);
+      total[r] = _mm512_dpwssd_epi32(total[r], x, factor);
+    }
+  }
+  if (w < words) {
+    const __m512i b0 = _mm512_load_si512(held + 128 * (size_t)w), b1 = _mm512_load_si512(held + 128 * (size_t)w + 64);
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < TILE; r++) {
+      const __m512i a = _mm512_set1_epi64((long long)streamed[TILE * (size_t)w + r]);
+      const __m512i x0 = _mm512_popcnt_epi64(_mm512_xor_si512(b0, a));
+      const __m512i x1 = _mm512_popcnt_epi64(_mm512_xor_si512(b1, a));
+      total[r] = _mm512_dpwssd_epi32(total[r], interleave(x0, x1), factor);
+    }
+  }
+}
+
+static inline __attribute__((always_inline)) void multiply_tile(const beta_pair *pair, const uint8_t *held,
+                                                                const uint8_t *streamed,
+                                                                const struct beta_coefficients *held_of,
+                                                                const struct beta_coefficients *streamed_of,
+                                                                bool even, int32_t *dot, size_t dot_stride) {
+  const uint32_t words = beta_word_count(pair->k0, pair->k);
+  const int32_t *term = (const int32_t *)(const void *)streamed;
+  const uint64_t *rows = (const uint64_t *)(const void *)(streamed + 64);
+  __m512i total[TILE];
+#pragma GCC unroll 4
+  for (uint32_t r = 0; r < TILE; r++) {
+    total[r] = _mm512_add_epi32(_mm512_load_si512(held), _mm512_set1_epi32(term[r]));
+  }
+  if (even) {
+    const int32_t factor = -held_of->c[0] * streamed_of->c[0] / 2;
+    count_plane(total, held + 64, rows, words, _mm512_set1_epi32(factor & 0xFFFF));
+  } else {
+    for (uint32_t j = 0; j < held_of->planes; j++) {
+      for (uint32_t i = 0; i < streamed_of->planes; i++) {
+        const int32_t factor = -held_of->c[j] * streamed_of->c[i];
+        count_plane(total, held + 64 + 64 * j * plane_vectors(pair), rows + i * tile_plane(pair), words,
+                    _mm512_set1_epi32(factor & 0xFFFF));
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (uint32_t r = 0; r < TILE; r++) {
+    _mm512_storeu_si512(dot + r * dot_stride, even ? total[r] : _mm512_srai_epi32(total[r], 1));
+  }
+}
+
+/* Rows of at most 64 elements, which are one word: nothing is counted but one exclusive or. Even formats only. */
+static void multiply_word(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                          uint32_t count, int32_t *dot, size_t dot_stride) {
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const size_t group = held_bytes(pair), tile = tile_bytes(pair);
+  const __m512i factor = _mm512_set1_epi32(-held_of.c[0] * streamed_of.c[0] / 2 & 0xFFFF);
+  for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
+    const __m512i term = _mm512_load_si512(held);
+    const __m512i b0 = _mm512_load_si512(held + 64), b1 = _mm512_load_si512(held + 128);
+    const uint8_t *rows = streamed;
+    int32_t *out = dot;
+    for (uint32_t t = 0; t < count; t += TILE, rows += tile) {
+      const uint64_t *word = (const uint64_t *)(const void *)(rows + 64);
+      const int32_t *row_term = (const int32_t *)(const void *)rows;
+#pragma GCC unroll 4
+      for (uint32_t r = 0; r < TILE; r++, out += dot_stride) {
+        const __m512i a = _mm512_set1_epi64((long long)word[r]);
+        const __m512i x = interleave(_mm512_popcnt_epi64(_mm512_xor_si512(b0, a)),
+                                     _mm512_popcnt_epi64(_mm512_xor_si512(b1, a)));
+        const __m512i total = _mm512_add_epi32(term, _mm512_set1_epi32(row_term[r]));
+        _mm512_storeu_si512(out, _mm512_dpwssd_epi32(total, x, factor));
+      }
+    }
+  }
+}
+
+static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                     uint32_t count, int32_t *dot, size_t dot_stride) {
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const size_t group = held_bytes(pair), tile = tile_bytes(pair);
+  const bool even = is_even(pair);
+  if (even && beta_word_count(pair->k0, pair->k) == 1) {
+    multiply_word(pair, held, groups, streamed, count, dot, dot_stride);
+    return;
+  }
+  for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
+    for (uint32_t t = 0; t < count; t += TILE) {
+      const uint8_t *rows = streamed + t / TILE * tile;
+      int32_t *out = dot + t * dot_stride;
+      if (even) {
+        multiply_tile(pair, held, rows, &held_of, &streamed_of, true, out, dot_stride);
+      } else {
+        multiply_tile(pair, held, rows, &held_of, &streamed_of, false, out, dot_stride);
+      }
+    }
+  }
+}
+
+const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS, held_bytes,
+                                                 streamed_bytes, hold,  stream, multiply};
+
+#endif

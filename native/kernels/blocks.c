@@ -1,0 +1,162 @@
+#include "kernels/blocks.h"
+
+#include <stddef.h>
+
+/* A held panel should stay in the second-level cache beside the streamed rows. */
+#define PANEL_BYTES ((size_t)960 << 10)
+#define PANEL_ROWS_MAX 1024u
+/* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
+#define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
+#define DOT_STRIDE PANEL_ROWS_MAX
+
+_Static_assert(PANEL_ROWS_MAX % BETA_METHOD_LANES_MAX == 0, "panels are whole groups");
+
+static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
+static uint32_t divide_up(uint32_t a, uint32_t b) { return (uint32_t)(((uint64_t)a + b - 1) / b); }
+static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / BETA_METHOD_ALIGN * BETA_METHOD_ALIGN; }
+
+/* Rows of a panel: whole groups, and a multiple of 8 so that two panels never share a byte of the output. */
+static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes) {
+  const uint32_t step = max_u32(method->lanes, 8);
+  const size_t step_bytes = group_bytes * (step / method->lanes);
+  const size_t steps = PANEL_BYTES / step_bytes;
+  return min_u32(steps < 1 ? step : (uint32_t)min_u32((uint32_t)steps, PANEL_ROWS_MAX) * step, PANEL_ROWS_MAX);
+}
+
+/*
+ * Streamed rows of a unit. With B held they are output rows: as many as the method takes at once. With A held they are
+ * output columns: a whole block of them where that leaves every thread some work, else fewer, in whole bytes.
+ */
+static uint32_t unit_rows(const beta_blocks *blocks, uint32_t threads) {
+  if (!blocks->hold_a) return blocks->method->rows;
+  const uint32_t share = divide_up(blocks->streamed_rows, threads * 2);
+  return threads == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, max_u32(16, divide_up(share, 16) * 16));
+}
+
+beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
+  beta_blocks blocks = {.kernel = kernel, .job = job, .epilogue = beta_epilogue_prepare(job)};
+  blocks.method = kernel->choose(job, &blocks.hold_a);
+  blocks.pair = (beta_pair){.held = blocks.hold_a ? job->a : job->b,
+                            .streamed = blocks.hold_a ? job->b : job->a,
+                            .k0 = job->k0,
+                            .k = job->k};
+  blocks.held_rows = blocks.hold_a ? job->m : job->n;
+  blocks.streamed_rows = blocks.hold_a ? job->n : job->m;
+  blocks.group_bytes = align_up(blocks.method->held_bytes(&blocks.pair));
+  blocks.panel_rows = panel_rows(blocks.method, blocks.group_bytes);
+  blocks.panels = divide_up(blocks.held_rows, blocks.panel_rows);
+  blocks.unit_rows = unit_rows(&blocks, threads);
+  blocks.units = divide_up(blocks.streamed_rows, blocks.unit_rows);
+  return blocks;
+}
+
+uint32_t beta_panel_first(const beta_blocks *blocks, uint32_t panel) { return panel * blocks->panel_rows; }
+
+uint32_t beta_panel_count(const beta_blocks *blocks, uint32_t panel) {
+  return min_u32(blocks->held_rows - beta_panel_first(blocks, panel), blocks->panel_rows);
+}
+
+size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel) {
+  return divide_up(beta_panel_count(blocks, panel), blocks->method->lanes) * blocks->group_bytes;
+}
+
+void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to) {
+  const uint32_t end = beta_panel_first(blocks, panel) + beta_panel_count(blocks, panel);
+  const uint32_t lanes = blocks->method->lanes;
+  for (uint32_t first = beta_panel_first(blocks, panel); first < end; first += lanes) {
+    blocks->method->hold(&blocks->pair, first, min_u32(lanes, end - first), to);
+    to += blocks->group_bytes;
+  }
+}
+
+/* What the parts of a unit share: held rows [lane, lane + lanes) of the panel, and streamed rows. */
+struct part {
+  const beta_blocks *blocks;
+  const uint8_t *held;
+  const uint8_t *streamed;
+  uint32_t lanes, count;
+};
+
+static void multiply(const struct part *part, int32_t *dot, size_t dot_stride) {
+  const beta_blocks *blocks = part->blocks;
+  blocks->method->multiply(&blocks->pair, part->held, divide_up(part->lanes, blocks->method->lanes), part->streamed,
+                           part->count, dot, dot_stride);
+}
+
+/* Whether a product may go straight to the output: int32 as it is, and no lane or row beside it. */
+static bool is_output(const struct part *part) {
+  const struct beta_method *method = part->blocks->method;
+  return part->blocks->job->o.bits == 32 && part->count == method->rows && part->lanes % method->lanes == 0;
+}
+
+/* B is held: a product is a piece of output rows. */
+static void store_rows(const struct part *part, uint32_t row, uint32_t column, int32_t *dot) {
+  const beta_blocks *blocks = part->blocks;
+  if (is_output(part)) {
+    const beta_matrix *o = &blocks->job->o;
+    int32_t *out = (int32_t *)(void *)(o->row0 + row * o->stride) + column;
+    multiply(part, out, o->stride / sizeof *out);
+    return;
+  }
+  multiply(part, dot, DOT_STRIDE);
+  blocks->kernel->epilogue(&blocks->epilogue, row, part->count, column, part->lanes, dot, DOT_STRIDE);
+}
+
+void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to,
+                        size_t to_stride) {
+  enum { SQUARE = 16 }; /* stays in the first-level cache */
+  for (uint32_t l0 = 0; l0 < lanes; l0 += SQUARE) {
+    const uint32_t l1 = min_u32(l0 + SQUARE, lanes);
+    for (uint32_t l = l0; l < l1; l++) {
+      for (uint32_t r = 0; r < rows; r++) to[l * to_stride + r] = dot[r * stride + l];
+    }
+  }
+}
+
+/* A is held: a product is a piece of output columns. int32 goes to the output, other types into a strip of whole rows first. */
+static void store_columns(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, int32_t *strip) {
+  const beta_blocks *blocks = part->blocks;
+  const beta_matrix *o = &blocks->job->o;
+  multiply(part, dot, DOT_STRIDE);
+  if (o->bits == 32) {
+    int32_t *out = (int32_t *)(void *)(o->row0 + row * o->stride) + column;
+    blocks->kernel->turn(dot, DOT_STRIDE, part->count, part->lanes, out, o->stride / sizeof *out);
+  } else {
+    blocks->kernel->turn(dot, DOT_STRIDE, part->count, part->lanes, strip, STRIP_COLUMNS);
+  }
+}
+
+/* The buffers of a thread. */
+struct scratch {
+  int32_t dot[BETA_METHOD_ROWS_MAX * DOT_STRIDE];
+  int32_t strip[PANEL_ROWS_MAX * STRIP_COLUMNS]; /* whole output rows of a panel, when A is held */
+  uint8_t streamed[1];                           /* as many bytes as the method asks for */
+};
+
+_Static_assert(offsetof(struct scratch, streamed) % BETA_METHOD_ALIGN == 0, "methods get aligned buffers");
+
+void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer) {
+  struct scratch *scratch = (struct scratch *)(void *)buffer;
+  const struct beta_method *method = blocks->method;
+  const uint32_t first = unit * blocks->unit_rows, end = min_u32(first + blocks->unit_rows, blocks->streamed_rows);
+  const uint32_t held_first = beta_panel_first(blocks, panel), held_count = beta_panel_count(blocks, panel);
+  for (uint32_t row = first; row < end; row += method->rows) {
+    const uint32_t count = min_u32(method->rows, end - row);
+    method->stream(&blocks->pair, row, count, scratch->streamed);
+    for (uint32_t lane = 0; lane < held_count; lane += method->columns) {
+      const struct part part = {blocks, held + lane / method->lanes * blocks->group_bytes, scratch->streamed,
+                                min_u32(method->columns, held_count - lane), count};
+      if (!blocks->hold_a) {
+        store_rows(&part, row, held_first + lane, scratch->dot);
+      } else {
+        store_columns(&part, held_first + lane, row, scratch->dot,
+                      scratch->strip + (size_t)lane * STRIP_COLUMNS + (row - first));
+      }
+    }
+  }
+  if (blocks->hold_a && blocks->job->o.bits != 32) {
+    blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
+                             STRIP_COLUMNS);
+  }
+}

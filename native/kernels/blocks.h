@@ -1,0 +1,47 @@
+/*
+ * A QMM cut into blocks that fit the caches: panels of the held operand, and units of streamed rows. Panels and units are
+ * independent of each other and write disjoint bytes, so units of one panel may run on any number of threads.
+ */
+#ifndef BETA_KERNELS_BLOCKS_H
+#define BETA_KERNELS_BLOCKS_H
+
+#include "kernels/epilogue.h"
+#include "kernels/method.h"
+
+typedef struct beta_blocks {
+  const struct beta_kernel *kernel;
+  const struct beta_method *method;
+  const beta_qmm *job;
+  struct beta_epilogue epilogue;
+  beta_pair pair;
+  bool hold_a;
+  uint32_t held_rows, streamed_rows; /* rows of the whole operands */
+  uint32_t panel_rows;               /* held rows of a panel; a multiple of 8 */
+  uint32_t panels;
+  uint32_t unit_rows; /* streamed rows of a unit */
+  uint32_t units;
+  size_t group_bytes; /* of one held group */
+} beta_blocks;
+
+/* Cuts a job for `threads` threads. `job` must outlive the result. */
+beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads);
+
+/* Bytes of a held panel, and its rows [first, first + count) of the held operand. */
+size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel);
+uint32_t beta_panel_first(const beta_blocks *blocks, uint32_t panel);
+uint32_t beta_panel_count(const beta_blocks *blocks, uint32_t panel);
+
+/* Lays out a panel of the held operand at `to` (64-byte aligned). */
+void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to);
+
+/* Multiplies one unit with a held panel and writes its outputs. `scratch`: BETA_SCRATCH_BYTES of the thread's own, 64-byte aligned. */
+void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *scratch);
+
+/* The kernels' turn in portable C. */
+void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
+
+/* The largest panel: one group of 64 lanes whose rows take 16 bits an element. */
+#define BETA_PANEL_BYTES_MAX ((size_t)4 << 20)
+#define BETA_SCRATCH_BYTES ((size_t)2 << 20)
+
+#endif

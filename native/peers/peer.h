@@ -1,0 +1,60 @@
+/*
+ * What a benchmark's peer is: another library's matrix product of the same shape, on one thread of the caller. Each peer
+ * is a shared object of its own (`make peers`), because the libraries are optional; all export the same functions, and
+ * nothing but `beta bench` loads them.
+ */
+#ifndef BETA_PEERS_PEER_H
+#define BETA_PEERS_PEER_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BETA_PEER_API __attribute__((visibility("default")))
+
+typedef struct beta_peer_product beta_peer_product;
+
+/* How the right operand lies in memory, and who prepares it. */
+enum {
+  BETA_PEER_WEIGHTS = 0,     /* constant: the peer may pack it in advance, outside the timing */
+  BETA_PEER_ROWS_OF_K = 1,   /* activations, n rows of k elements (K of Q.K^T): packing is part of the product */
+  BETA_PEER_ROWS_OF_N = 2,   /* activations, k rows of n elements (V of P.V): packing is part of the product */
+};
+
+/*
+ * Prepares the library for one thread; before anything else. isa: "avx2" keeps the library from newer instructions, ""
+ * leaves it all. Returns 0, or -ENOTSUP where this cannot be asked for (any more).
+ */
+BETA_PEER_API int beta_peer_open(const char *isa);
+
+/* Name and version of the library; never NULL. */
+BETA_PEER_API const char *beta_peer_version(void);
+
+/*
+ * A product [m, k] x [k, n], `heads` times over separate operands of random values. Returns 0 and the product, or
+ * -ENOMEM, or -ENOTSUP where the library refuses the shape.
+ */
+BETA_PEER_API int beta_peer_prepare(uint32_t m, uint32_t n, uint32_t k, uint32_t heads, uint32_t right,
+                                    beta_peer_product **product);
+
+/* What the library chose to compute the product with; valid as long as the product. */
+BETA_PEER_API const char *beta_peer_implementation(const beta_peer_product *product);
+
+/* Computes the product `times` times. Returns 0 or -EIO where the library failed. */
+BETA_PEER_API int beta_peer_run(beta_peer_product *product, uint32_t times);
+
+BETA_PEER_API void beta_peer_free(beta_peer_product *product);
+
+/* Pseudorandom bytes, the same every time: speed and clock of a core can depend on the data. */
+static inline uint8_t beta_peer_random(uint32_t *state) {
+  *state = *state * 1664525u + 1013904223u;
+  return (uint8_t)(*state >> 24);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
