@@ -1,6 +1,7 @@
 /** `beta import`: checkpoint to artifact. */
 import { type Command, Option } from 'commander';
 import { NAME_PATTERN } from '../model/artifact/format.js';
+import { FAMILY_NAMES } from '../model/import.js';
 import { TASKS, type Task } from '../model/task.js';
 import { type ImportSummary, importCheckpoint } from './import-model.js';
 import { wholeNumber } from './numbers.js';
@@ -11,6 +12,7 @@ interface Options {
   readonly name?: string;
   readonly maxTokens?: number;
   readonly task?: Task;
+  readonly family?: string;
   readonly json?: true;
 }
 
@@ -63,6 +65,11 @@ export function register(program: Command): void {
     .addOption(
       new Option('--task <task>', 'head to import (default: what the checkpoint has)').choices(TASKS),
     )
+    .addOption(
+      new Option('--family <family>', 'whose code it is from (default: what its tensors tell)').choices(
+        FAMILY_NAMES,
+      ),
+    )
     .option('--json', 'print the summary as JSON')
     .addHelpText(
       'after',
@@ -85,6 +92,7 @@ Examples:
             ...(options.name !== undefined && { name: options.name }),
             ...(options.maxTokens !== undefined && { maxTokens: options.maxTokens }),
             ...(options.task !== undefined && { task: options.task }),
+            ...(options.family !== undefined && { family: options.family }),
           },
           {
             warn: (message) => {

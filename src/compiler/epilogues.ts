@@ -80,7 +80,7 @@ function channelEntry(
   const { accumulators } = site;
   if (next.bits > 1) {
     const levels = findLevels(code, codeRange(next), accumulators);
-    const why = `no fixed-point multiplier and bias put the ${levels.length} level boundaries of channel ${channel} where they belong`;
+    const why = `fixed point cannot place all ${levels.length} level boundaries of channel ${channel}`;
     return findEntry(levels, accumulators) ?? { why, zero: false };
   }
   const one = firstReaching(code, 1, accumulators.bound);
