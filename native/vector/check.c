@@ -48,10 +48,10 @@ static int out_valid(const beta_vector *v, const indices *kept, uint32_t off, ui
 }
 
 /*
- * Every element of a result is a word of its own, so a window bounds the work as well: without this a stride of 0 could ask
+ * Every element of a result has at least two bytes of its own, so a window bounds the work as well: without this a stride of 0 could ask
  * for hours of it.
  */
-static int work_bounded(const beta_vector *v, uint64_t rows, uint64_t width) { return rows * width <= v->bytes / 4; }
+static int work_bounded(const beta_vector *v, uint64_t rows, uint64_t width) { return rows * width <= v->bytes / 2; }
 
 /* Row starts of the sequences: ascending from 0 to `rows`. */
 static int starts_valid(const beta_vector *v, uint32_t off, uint32_t sequences, uint32_t rows) {
@@ -136,13 +136,15 @@ static int found_valid(const beta_vector *v, uint32_t off, uint32_t sequences) {
 }
 
 static int term_valid(const beta_vector *v, const beta_step_term *t, uint32_t rows, uint32_t width, uint32_t sequences, int by_row) {
-  if (t->op != BETA_STEP_TERM || t->block == 0 || width % t->block != 0 || t->block_stride % 4 != 0) return 0;
+  if (t->op != BETA_STEP_TERM || t->acc_int16 > 1 || t->block == 0 || width % t->block != 0) return 0;
+  const uint32_t acc_bytes = beta_acc_bytes(t->acc_int16);
+  if (t->block_stride % acc_bytes != 0) return 0;
   const uint64_t blocks = width / t->block, channels = by_row ? rows : width;
   if (t->sums_off && (t->sums_stride ? by_row || !rows_inside(v, t->sums_off, sequences, t->sums_stride, (uint64_t)width * 4, 4)
                                      : !array_inside(v, t->sums_off, channels, 8)))
     return 0;
   if (t->row_sums_off && !rows_inside(v, t->row_sums_off, blocks, t->row_sums_stride, (uint64_t)rows * 8, 8)) return 0;
-  return rows_inside(v, t->acc_off, rows, t->acc_stride, (blocks - 1) * t->block_stride + (uint64_t)t->block * 4, 4) &&
+  return rows_inside(v, t->acc_off, rows, t->acc_stride, (blocks - 1) * t->block_stride + (uint64_t)t->block * acc_bytes, acc_bytes) &&
          optional_inside(v, t->scale_off, channels, 8) && found_valid(v, t->found_a_off, sequences) &&
          found_valid(v, t->found_b_off, sequences);
 }
@@ -221,7 +223,8 @@ static int value_valid(const beta_vector *v, const beta_step_value *t, const bet
 static int softmax_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_softmax *s = &g->step.softmax;
   if (!width_valid(s->tokens) || s->heads == 0 || s->heads > BETA_STEP_WIDTH_MAX || s->terms > 1 || s->consumers == 0) return 0;
-  if (!(s->scale > 0) || !isfinite(s->scale)) return 0;
+  const uint32_t acc_bytes = beta_acc_bytes(s->acc_int16);
+  if (s->acc_int16 > 1 || !(s->scale > 0) || !isfinite(s->scale)) return 0;
   if (s->table_length > 0 && !array_inside(v, s->table_off, s->table_length, 8)) return 0;
   const uint64_t rows = (uint64_t)s->heads * s->tokens;
   const indices none = {0};
@@ -229,7 +232,7 @@ static int softmax_valid(const beta_vector *v, const beta_group *g) {
   const int consumed = s->terms ? value_valid(v, &g->terms[0].value, s) && consumers_valid(v, &none, g, s->tokens, g->terms[0].value.width, 1)
                                 : s->consumers == 1 && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
   return consumed && rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
-         rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * 4, 4) && found_valid(v, s->found_a_off, 1) &&
+         rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * acc_bytes, acc_bytes) && found_valid(v, s->found_a_off, 1) &&
          found_valid(v, s->found_b_off, 1);
 }
 

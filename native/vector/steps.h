@@ -79,8 +79,8 @@ typedef struct beta_step_term {
   uint8_t op; /* which step */
   uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
-  uint8_t gap0[1];
-  uint32_t acc_off; /* int32 accumulators D */
+  uint8_t acc_int16; /* 1: the accumulators are int16; 0: int32 */
+  uint32_t acc_off; /* accumulators D */
   uint32_t acc_stride; /* bytes from one row to the next inside a block */
   uint32_t block; /* columns of one block (one attention head), the width if there is one block */
   uint32_t block_stride; /* bytes from one block to the next */
@@ -93,12 +93,13 @@ typedef struct beta_step_term {
   double sums_scale; /* factor of t*sums */
   uint32_t row_sums_off; /* f64[blocks][rows] sums of the real values of the rows of the first operand, that u multiplies; 0 where u is 0 */
   uint32_t row_sums_stride; /* bytes from one block of row sums to the next */
-  uint8_t gap1[64];
+  uint8_t gap0[64];
 } beta_step_term;
 _Static_assert(sizeof(beta_step_term) == 128, "layout of beta_step_term");
 _Static_assert(offsetof(beta_step_term, op) == 0, "offset of beta_step_term.op");
 _Static_assert(offsetof(beta_step_term, terms) == 1, "offset of beta_step_term.terms");
 _Static_assert(offsetof(beta_step_term, consumers) == 2, "offset of beta_step_term.consumers");
+_Static_assert(offsetof(beta_step_term, acc_int16) == 3, "offset of beta_step_term.acc_int16");
 _Static_assert(offsetof(beta_step_term, acc_off) == 4, "offset of beta_step_term.acc_off");
 _Static_assert(offsetof(beta_step_term, acc_stride) == 8, "offset of beta_step_term.acc_stride");
 _Static_assert(offsetof(beta_step_term, block) == 12, "offset of beta_step_term.block");
@@ -246,10 +247,10 @@ typedef struct beta_step_softmax {
   uint8_t op; /* which step */
   uint8_t terms; /* TERM, TABLE or VALUE records that follow */
   uint8_t consumers; /* QUANTISE records that follow those */
-  uint8_t gap0[1];
+  uint8_t acc_int16; /* 1: the scores are int16; 0: int32 */
   uint32_t tokens; /* sequence length: rows and columns of one head */
   uint32_t heads; /* heads */
-  uint32_t acc_off; /* int32 scores, heads*tokens rows */
+  uint32_t acc_off; /* integer scores, heads*tokens rows */
   uint32_t acc_stride; /* bytes from one row to the next */
   uint32_t found_a_off; /* one found entry: Q's, or 0 */
   double scale; /* real score of one integer unit, > 0 */
@@ -258,12 +259,13 @@ typedef struct beta_step_softmax {
   uint32_t table_length; /* entries of the table; rows that spread further call exp */
   uint32_t key_sums_off; /* i32[heads][tokens] sums over the codes of each key, that an offset of Q multiplies (what does not depend on the key cancels); or 0 */
   uint32_t key_sums_stride; /* bytes from one head of sums to the next */
-  uint8_t gap1[76];
+  uint8_t gap0[76];
 } beta_step_softmax;
 _Static_assert(sizeof(beta_step_softmax) == 128, "layout of beta_step_softmax");
 _Static_assert(offsetof(beta_step_softmax, op) == 0, "offset of beta_step_softmax.op");
 _Static_assert(offsetof(beta_step_softmax, terms) == 1, "offset of beta_step_softmax.terms");
 _Static_assert(offsetof(beta_step_softmax, consumers) == 2, "offset of beta_step_softmax.consumers");
+_Static_assert(offsetof(beta_step_softmax, acc_int16) == 3, "offset of beta_step_softmax.acc_int16");
 _Static_assert(offsetof(beta_step_softmax, tokens) == 4, "offset of beta_step_softmax.tokens");
 _Static_assert(offsetof(beta_step_softmax, heads) == 8, "offset of beta_step_softmax.heads");
 _Static_assert(offsetof(beta_step_softmax, acc_off) == 12, "offset of beta_step_softmax.acc_off");

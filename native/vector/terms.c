@@ -32,10 +32,10 @@ static void add_term(const beta_vector *v, const beta_step_term *t, uint32_t seq
   const uint8_t *acc = (const uint8_t *)beta_at(v, t->acc_off) + (size_t)row * t->acc_stride;
 
   for (uint32_t begin = 0; begin < width; begin += t->block) {
-    const int32_t *d = (const int32_t *)(acc + (size_t)(begin / t->block) * t->block_stride);
+    const uint8_t *d = acc + (size_t)(begin / t->block) * t->block_stride;
     for (uint32_t i = 0; i < t->block; i++) {
       const double scale = scales ? scales[by_row ? row : begin + i] : t->scale;
-      x[begin + i] += scale * step * d[i];
+      x[begin + i] += scale * step * beta_acc(d, t->acc_int16, i);
     }
   }
   if (t->sums_off) add_offset(v, t, sequence, row, width, by_row, a.t * b.step * t->sums_scale, x);

@@ -41,6 +41,12 @@ typedef struct beta_group {
 /* Address of a window offset that has been checked. */
 static inline void *beta_at(const beta_vector *v, uint32_t off) { return v->base + off; }
 
+/* Bytes of one integer that the engine left, and integer i of a row of them. */
+static inline uint32_t beta_acc_bytes(int is_int16) { return is_int16 ? 2 : 4; }
+static inline int32_t beta_acc(const void *row, int is_int16, uint32_t i) {
+  return is_int16 ? ((const int16_t *)row)[i] : ((const int32_t *)row)[i];
+}
+
 /* Step and offset that a quantiser found for one sequence. */
 typedef struct beta_found {
   double step;

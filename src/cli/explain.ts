@@ -20,6 +20,7 @@ function printLayer(title: string, cost: LayerCost): void {
       'product',
       'M x N x K',
       'bits',
+      'leaves',
       'requantised',
       'why',
       'multiplies before',
@@ -27,10 +28,11 @@ function printLayer(title: string, cost: LayerCost): void {
       'with thresholds',
     ],
     cost.products.map(
-      ({ name, times, m, n, k, aBits, bBits, decided, why, before, reordered, thresholds }) => [
+      ({ name, times, m, n, k, aBits, bBits, leaves, decided, why, before, reordered, thresholds }) => [
         name,
         `${times > 1 ? `${times} x ` : ''}${m} x ${n} x ${k}`,
-        `${aBits}x${bBits}`,
+        `${aBits ?? 'real '}x${bBits}`,
+        leaves,
         decided === 'engine' ? 'in the engine' : 'on the CPU',
         why,
         grouped(before.multiplies),

@@ -18,6 +18,8 @@ export interface ImportOptions {
   readonly maxTokens?: number;
   /** The head to import; left out, the checkpoint decides. */
   readonly task?: Task;
+  /** Name of the family; left out, the checkpoint decides. */
+  readonly family?: string;
 }
 
 export interface ImportSummary {
@@ -58,6 +60,7 @@ export async function importCheckpoint(
     const description = importModel(checkpoint, {
       ...context,
       ...(options.task !== undefined && { task: options.task }),
+      ...(options.family !== undefined && { family: options.family }),
       warn: (message) => {
         warnings.push(message);
         context.warn(message);

@@ -1,6 +1,7 @@
 /** `beta import`: checkpoint to artifact. */
 import { type Command, Option } from 'commander';
 import { NAME_PATTERN } from '../model/artifact/format.js';
+import { FAMILY_NAMES } from '../model/import.js';
 import { TASKS, type Task } from '../model/task.js';
 import { type ImportSummary, importCheckpoint } from './import-model.js';
 import { wholeNumber } from './numbers.js';
@@ -11,6 +12,7 @@ interface Options {
   readonly name?: string;
   readonly maxTokens?: number;
   readonly task?: Task;
+  readonly family?: string;
   readonly json?: true;
 }
 
@@ -24,7 +26,7 @@ function progressLine(): { show: (text: string) => void; clear: () => void } {
 }
 
 function report(output: string, { plan, provenance, bytes }: ImportSummary): void {
-  const thresholds = plan.layers.flatMap(({ query, key, value, attention, up }) =>
+  const requantisations = plan.layers.flatMap(({ query, key, value, attention, up }) =>
     [query.epilogue, key.epilogue, value.epilogue, attention.context, up.epilogue].map(({ kind }) => kind),
   );
   printFacts([
@@ -37,8 +39,8 @@ function report(output: string, { plan, provenance, bytes }: ImportSummary): voi
     ['input', `up to ${plan.maxTokens} tokens, vocabulary of ${plan.embeddings.words[0]!.planes.rows}`],
     ['task', plan.labels.length > 0 ? `${plan.head.task}, ${plan.labels.length} classes` : plan.head.task],
     [
-      'thresholds',
-      `${thresholds.filter((kind) => kind === 'threshold').length} of ${thresholds.length} requantisations run in the engine`,
+      'requantised',
+      `${requantisations.filter((kind) => kind !== 'affine').length} of ${requantisations.length} results in the engine`,
     ],
     ['source', `${provenance.source}, SHA-256 ${provenance.sourceSha256.slice(0, 16)}...`],
   ]);
@@ -63,6 +65,11 @@ export function register(program: Command): void {
     .addOption(
       new Option('--task <task>', 'head to import (default: what the checkpoint has)').choices(TASKS),
     )
+    .addOption(
+      new Option('--family <family>', 'whose code it is from (default: what its tensors tell)').choices(
+        FAMILY_NAMES,
+      ),
+    )
     .option('--json', 'print the summary as JSON')
     .addHelpText(
       'after',
@@ -85,6 +92,7 @@ Examples:
             ...(options.name !== undefined && { name: options.name }),
             ...(options.maxTokens !== undefined && { maxTokens: options.maxTokens }),
             ...(options.task !== undefined && { task: options.task }),
+            ...(options.family !== undefined && { family: options.family }),
           },
           {
             warn: (message) => {

@@ -2,7 +2,15 @@
 import type { Command } from 'commander';
 import { formatName, parseFormat } from '../device/descriptor.js';
 import { Artifact } from '../model/artifact/read.js';
-import type { EpiloguePlan, LayerPlan, LinearPlan, ProbabilitiesPlan, QuantiserPlan } from '../model/plan.js';
+import { contextIntegers, linearIntegers, scoreIntegers } from '../model/integers.js';
+import type {
+  EpiloguePlan,
+  LayerPlan,
+  LinearPlan,
+  Plan,
+  ProbabilitiesPlan,
+  QuantiserPlan,
+} from '../model/plan.js';
 import { modelFile } from './model-file.js';
 import { formatBytes, printable, printFacts, printJson, printLine, printTable } from './output.js';
 
@@ -31,8 +39,9 @@ const FOUND: Readonly<Record<string, string>> = {
   asymmetric: ' (range)',
 };
 
-const result = (epilogue: EpiloguePlan, values = 'int32') => {
-  if (epilogue.kind === 'threshold') return `${name(epilogue.format)} in the engine`;
+/** What a product leaves; `values` are integers of a width, or real. */
+const result = (epilogue: EpiloguePlan, values: string) => {
+  if (epilogue.kind !== 'affine') return `${name(epilogue.format)} in the engine`;
   return epilogue.quantisers.length > 0 ? `${values}, then ${codes(epilogue.quantisers)} on the CPU` : values;
 };
 
@@ -41,27 +50,28 @@ const probabilityCodes = (probabilities: ProbabilitiesPlan) => {
   return probabilities.kind === 'boolean' ? name(probabilities.format) : codes([probabilities.probability]);
 };
 
-function products(layer: LayerPlan): ProductRow[] {
-  const linear = ({ name: product, branches, epilogue }: LinearPlan): ProductRow => ({
-    product,
-    shape: `${branches.length > 1 ? `${branches.length} x ` : ''}${branches[0]!.weight.cols} -> ${branches[0]!.weight.rows}`,
-    a: codes(branches.map(({ input }) => input)),
-    b: branches.map(({ weight }) => name(weight.format)).join(' + '),
-    result: result(epilogue),
-    why: epilogue.why,
+function products(plan: Plan, layer: LayerPlan): ProductRow[] {
+  const linear = (of: LinearPlan): ProductRow => ({
+    product: of.name,
+    shape: `${of.branches.length > 1 ? `${of.branches.length} x ` : ''}${of.branches[0]!.weight.cols} -> ${of.branches[0]!.weight.rows}`,
+    a: codes(of.branches.map(({ input }) => input)),
+    b: of.branches.map(({ weight }) => name(weight.format)).join(' + '),
+    result: result(of.epilogue, `int${linearIntegers(of)}`),
+    why: of.epilogue.why,
   });
   const { query, key, value, attention, output, up, down } = layer;
   const operand = ({ epilogue }: LinearPlan) =>
-    epilogue.kind === 'threshold' ? name(epilogue.format) : codes(epilogue.quantisers);
+    epilogue.kind === 'affine' ? codes(epilogue.quantisers) : name(epilogue.format);
   const { probabilities, context } = attention;
+  const integers = `int${scoreIntegers(plan, layer)}`;
   const scores =
     probabilities.kind === 'boolean'
       ? { result: `${name(probabilities.format)} in the engine`, why: 'P = 1 where the score is above 0' }
       : {
           result:
             probabilities.kind === 'real'
-              ? 'int32, then softmax on the CPU'
-              : `int32, then softmax and ${codes([probabilities.probability])} on the CPU`,
+              ? `${integers}, then softmax on the CPU`
+              : `${integers}, then softmax and ${codes([probabilities.probability])} on the CPU`,
           why: probabilities.exponentials
             ? `table of ${probabilities.exponentials.length} exponentials`
             : 'exp per element',
@@ -76,7 +86,7 @@ function products(layer: LayerPlan): ProductRow[] {
       shape: 'P V',
       a: probabilityCodes(probabilities),
       b: operand(value),
-      result: result(context, probabilities.kind === 'real' ? 'real' : 'int32'),
+      result: result(context, probabilities.kind === 'real' ? 'real' : `int${contextIntegers(plan, layer)}`),
       why: context.why,
     },
     linear(output),
@@ -108,7 +118,7 @@ function report(artifact: Artifact): void {
   // Layers are usually alike: each distinct shape is shown once, with the layers that have it.
   const shapes = new Map<string, { rows: ProductRow[]; layers: number[] }>();
   plan.layers.forEach((layer, index) => {
-    const rows = products(layer).map((row) => ({
+    const rows = products(plan, layer).map((row) => ({
       ...row,
       product: printable(row.product.replace(/^.*\.layer\.\d+\./, '')),
     }));

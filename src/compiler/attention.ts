@@ -1,6 +1,7 @@
 /** The attention half of an encoder block: projections, scores, softmax, context, output projection. */
 import { BLOCK_ELEMENTS, FLAG } from '../device/contract.generated.js';
-import { blockOffset, formatByte } from '../device/descriptor.js';
+import { blockOffset, formatByte, type Qmm } from '../device/descriptor.js';
+import { formatBits, linearIntegers, resultFormat, scoreIntegers } from '../model/integers.js';
 import type { LayerPlan, LinearPlan, QuantiserPlan } from '../model/plan.js';
 import { STEP_ACTIVATION } from '../native/steps.generated.js';
 import {
@@ -11,11 +12,11 @@ import {
   valueOperand,
   weighValues,
 } from './context.js';
-import { formatBits, resultFormat, resultQuantiser, storesOffset } from './formats.js';
+import { resultQuantiser, storesOffset } from './formats.js';
 import {
   accRole,
-  accumulatorStride,
   branchRole,
+  integerStride,
   needsKeySums,
   needsProbabilitySums,
   operandStride,
@@ -23,8 +24,9 @@ import {
   type Role,
   scoreBytes,
   valueBytes,
+  valueIntegerBytes,
 } from './memory.js';
-import { type Consumer, INT32, type ProgramWriter } from './program-writer.js';
+import type { Consumer, ProgramWriter } from './program-writer.js';
 
 const U1 = formatByte({ bits: 1, encoding: 'U' });
 
@@ -37,8 +39,8 @@ function places(w: ProgramWriter, layer: LayerPlan): AttentionPlace[] {
   return w.geometry.sequences.map((place) => {
     const here = { ...place, value, valueAcc, scores, probabilities };
     value += valueBytes(w.plan, layer, place.length);
-    valueAcc += w.plan.attentionSize * accumulatorStride(place.length);
-    scores += scoreBytes(w.plan, place.length);
+    valueAcc += valueIntegerBytes(layer.value, place.length);
+    scores += scoreBytes(w.plan, layer, place.length);
     probabilities += probabilityBytes(w.plan, layer, place.length);
     return here;
   });
@@ -60,9 +62,10 @@ export function project(w: ProgramWriter, layer: LayerPlan): void {
 /** V comes out transposed because its weights are the A operand: tokens are then contiguous, as P.V needs them. */
 function projectValue(
   w: ProgramWriter,
-  { branches, epilogue }: LinearPlan,
+  linear: LinearPlan,
   { start, length, value, valueAcc }: AttentionPlace,
 ): void {
+  const { branches, epilogue } = linear;
   branches.forEach(({ input, weight }, index) => {
     const stride = operandStride(weight.cols, input.format);
     const operands = {
@@ -73,8 +76,16 @@ function projectValue(
       k: weight.cols,
     };
     w.descriptors.push(
-      epilogue.kind === 'threshold'
+      epilogue.kind === 'affine'
         ? {
+            ...operands,
+            ...w.integers(
+              w.at(branchRole(accRole('value'), index)) + valueAcc,
+              length,
+              linearIntegers(linear)!,
+            ),
+          }
+        : {
             ...operands,
             o: {
               off: w.at('value') + value,
@@ -83,14 +94,6 @@ function projectValue(
             },
             flags: FLAG.TABLE_BY_ROW,
             table: w.address(epilogue.table),
-          }
-        : {
-            ...operands,
-            o: {
-              off: w.at(branchRole(accRole('value'), index)) + valueAcc,
-              stride: accumulatorStride(length),
-              format: INT32,
-            },
           },
     );
   });
@@ -99,14 +102,16 @@ function projectValue(
 /** Where V needs a vector step: one sequence's V^T to planes. Its found entries are those of that sequence alone. */
 function requantiseValue(
   w: ProgramWriter,
-  { branches, epilogue }: LinearPlan,
+  linear: LinearPlan,
   { index, length, value, valueAcc }: AttentionPlace,
 ): void {
+  const { branches, epilogue } = linear;
   const quantiser = resultQuantiser(epilogue);
   if (epilogue.kind !== 'affine' || quantiser === null) return;
   const rows = branches[0]!.weight.rows;
   const stride = operandStride(length, quantiser.format);
-  const bytes = rows * accumulatorStride(length);
+  const integers = linearIntegers(linear)!;
+  const bytes = valueIntegerBytes(linear, length);
   const accumulators = branches.map((_, branch) => ({
     off: w.at(branchRole(accRole('value'), branch)) + valueAcc,
     bytes,
@@ -116,7 +121,8 @@ function requantiseValue(
     const { sums } = epilogue.terms[branch]!;
     return {
       off: accumulators[branch]!.off,
-      stride: accumulatorStride(length),
+      stride: integerStride(length, integers),
+      bits: integers,
       foundA: w.found(branchRole('valueIn', branch), input, index),
       ...(sums !== null && { sums: { off: w.address(sums), stride: 0, scale: 1 } }),
     };
@@ -157,11 +163,11 @@ export function attend(w: ProgramWriter, layer: LayerPlan): void {
 /** valueSums[sequence][channel] = sum of V's codes over the sequence, as a product with a row of ones. */
 function sumValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { attentionSize } = w.plan;
-  const stride = accumulatorStride(attentionSize);
+  const stride = integerStride(attentionSize, 32);
   w.descriptors.push({
     a: { off: w.address(w.plan.ones!), stride: operandStride(place.length, U1), format: U1 },
     b: valueOperand(w, layer, place, 0),
-    o: { off: w.at('valueSums') + place.index * stride, stride, format: INT32 },
+    ...w.integers(w.at('valueSums') + place.index * stride, attentionSize, 32),
     m: 1,
     n: attentionSize,
     k: place.length,
@@ -174,13 +180,13 @@ function sumValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): v
  */
 function sumKeys(w: ProgramWriter, layer: LayerPlan): void {
   const { rows } = w.geometry;
-  const stride = accumulatorStride(rows);
+  const stride = integerStride(rows, 32);
   for (let head = 0; head < w.plan.heads; head++) {
     const k0 = (head * w.headSize) % BLOCK_ELEMENTS;
     w.descriptors.push({
       a: { off: w.address(w.plan.ones!), stride: operandStride(k0 + w.headSize, U1), format: U1 },
       b: projected(w, 'key', layer.key, 0, head),
-      o: { off: w.at('keySums') + head * stride, stride, format: INT32 },
+      ...w.integers(w.at('keySums') + head * stride, rows, 32),
       m: 1,
       n: rows,
       k: w.headSize,
@@ -200,7 +206,7 @@ function projected(w: ProgramWriter, role: Role, { epilogue }: LinearPlan, start
   };
 }
 
-/** Q.K^T of every head of one sequence: int32, or P itself where a threshold decides it. */
+/** Q.K^T of every head of one sequence: integers, or P itself where a threshold decides it. */
 function score(
   w: ProgramWriter,
   layer: LayerPlan,
@@ -209,22 +215,27 @@ function score(
   const { heads } = w.plan;
   const { query, key, attention } = layer;
   const { probabilities } = attention;
-  const boolean = probabilities.kind === 'boolean';
-  const stride = boolean ? operandStride(length, probabilities.format) : accumulatorStride(length);
+  const result = (head: number): Pick<Qmm, 'o' | 'table'> => {
+    if (probabilities.kind !== 'boolean') {
+      const bits = scoreIntegers(w.plan, layer)!;
+      return w.integers(w.at('scores') + scores + head * length * integerStride(length, bits), length, bits);
+    }
+    const { format, table } = probabilities;
+    const stride = operandStride(length, format);
+    return {
+      o: { off: w.at('probabilities') + p + head * length * stride, stride, format },
+      table: w.address(table),
+    };
+  };
   for (let head = 0; head < heads; head++) {
     w.descriptors.push({
       a: projected(w, 'query', query, start, head),
       b: projected(w, 'key', key, start, head),
-      o: {
-        off: (boolean ? w.at('probabilities') + p : w.at('scores') + scores) + head * length * stride,
-        stride,
-        format: boolean ? probabilities.format : INT32,
-      },
+      ...result(head),
       m: length,
       n: length,
       k: w.headSize,
       k0: (head * w.headSize) % BLOCK_ELEMENTS,
-      ...(boolean && { table: w.address(probabilities.table) }),
     });
   }
 }
@@ -258,11 +269,12 @@ function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace, coun
   const { index, start, length } = place;
   const { exponentials, scale } = probabilities;
   const acc = w.at('scores') + place.scores;
+  const integers = scoreIntegers(w.plan, layer)!;
   const keySums = needsKeySums(layer);
-  const valueByEngine = probabilities.kind === 'real' && layer.value.epilogue.kind === 'threshold';
+  const valueByEngine = probabilities.kind === 'real' && layer.value.epilogue.kind !== 'affine';
   w.wait(
     [
-      { off: acc, bytes: scoreBytes(w.plan, length) },
+      { off: acc, bytes: scoreBytes(w.plan, layer, length) },
       ...(keySums ? [w.range('keySums')] : []),
       ...(valueByEngine
         ? [{ off: w.at('value') + place.value, bytes: valueBytes(w.plan, layer, length) }]
@@ -274,7 +286,8 @@ function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace, coun
     tokens: length,
     heads: w.plan.heads,
     acc_off: acc,
-    acc_stride: accumulatorStride(length),
+    acc_stride: integerStride(length, integers),
+    acc_int16: Number(integers === 16),
     scale,
     found_a_off: w.found(branchRole('query', 0), resultQuantiser(layer.query.epilogue), index),
     found_b_off: w.found(branchRole('key', 0), resultQuantiser(layer.key.epilogue), index),
@@ -282,7 +295,7 @@ function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace, coun
     table_length: exponentials?.length ?? 0,
     ...(keySums && {
       key_sums_off: w.at('keySums') + start * 4,
-      key_sums_stride: accumulatorStride(w.geometry.rows),
+      key_sums_stride: integerStride(w.geometry.rows, 32),
     }),
   };
   if (probabilities.kind === 'real') {

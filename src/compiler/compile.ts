@@ -5,6 +5,7 @@
 import { formatByte, planeRowBytes } from '../device/descriptor.js';
 import type { EncoderLayer, ModelDescription, Norm, Quantiser } from '../model/description.js';
 import { isFound } from '../model/description.js';
+import { identityLength, integersOf } from '../model/integers.js';
 import type {
   CompiledModel,
   EpiloguePlan,
@@ -17,7 +18,7 @@ import type {
 } from '../model/plan.js';
 import { onesLength } from '../model/plan.js';
 import { Constants } from './constants.js';
-import { chooseEpilogue, thresholdTable } from './epilogues.js';
+import { chooseEpilogue, identityTable, thresholdTable } from './epilogues.js';
 import { hasOffset, isSign, knownStep, largestCode, planQuantiser } from './formats.js';
 import {
   linearAfterEpilogue,
@@ -69,7 +70,7 @@ class Compiler {
     const norms = [embeddings.norm, ...layers.map((layer) => layer.outputNorm)];
     const plans = layers.map((layer, index) => this.#layer(layer, index, norms[index]!));
     const head = this.#head(norms.at(-1)!);
-    return {
+    const plan = {
       family: this.#model.family,
       hidden: this.#model.hidden,
       heads: this.#model.heads,
@@ -86,8 +87,8 @@ class Compiler {
       head,
       ones: layers.some(needsOnes) ? this.#ones() : null,
       labels: [...this.#model.labels],
-      requirements: requirements(this.#model, plans, head, this.#maxTokens),
     };
+    return { ...plan, identity: this.#identity(plan), requirements: requirements(plan) };
   }
 
   /** The head, on the rows of the last layer's norm. */
@@ -220,6 +221,11 @@ class Compiler {
       this.constants,
     );
     return p === 'real' ? { ...epilogue, why: NOT_QUANTISED } : epilogue;
+  }
+
+  #identity(plan: Omit<Plan, 'identity' | 'requirements'>): string | null {
+    if (!integersOf(plan).has(16)) return null;
+    return this.constants.add('identity', identityTable(identityLength(plan)));
   }
 
   /** The row of ones: the operand that sums codes of V over a sequence, or codes of K over a head. */

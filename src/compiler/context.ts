@@ -1,18 +1,12 @@
 /** V and what is made of it: P.V by the engine, or of real probabilities on the CPU, to the operands of the output projection. */
 import { BLOCK_ELEMENTS, TABLE_ENTRY_BYTES } from '../device/contract.generated.js';
 import { blockOffset } from '../device/descriptor.js';
+import { contextIntegers, formatBits, probabilityFormat, resultFormat } from '../model/integers.js';
 import type { LayerPlan } from '../model/plan.js';
-import { formatBits, resultFormat, resultQuantiser } from './formats.js';
+import { resultQuantiser } from './formats.js';
 import type { SequencePlace } from './geometry.js';
-import {
-  accRole,
-  accumulatorStride,
-  branchRole,
-  needsProbabilitySums,
-  operandStride,
-  probabilityFormat,
-} from './memory.js';
-import { type Consumer, INT32, type ProgramWriter } from './program-writer.js';
+import { accRole, branchRole, integerStride, needsProbabilitySums, operandStride } from './memory.js';
+import type { Consumer, ProgramWriter } from './program-writer.js';
 
 /** A sequence with its parts of the buffers that attention fills per sequence. */
 export interface AttentionPlace extends SequencePlace {
@@ -69,7 +63,7 @@ export function pushValue(w: ProgramWriter, layer: LayerPlan, place: AttentionPl
   });
 }
 
-/** P.V of every head of one sequence, back in place beside the other heads, or as int32 per head. */
+/** P.V of every head of one sequence, back in place beside the other heads, or as integers per head. */
 export function weighValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { attentionSize, heads } = w.plan;
   const { context } = layer.attention;
@@ -86,7 +80,7 @@ export function weighValues(w: ProgramWriter, layer: LayerPlan, place: Attention
       n: w.headSize,
       k: length,
     };
-    if (context.kind === 'threshold') {
+    if (context.kind !== 'affine') {
       const outStride = operandStride(attentionSize, context.format);
       const off =
         w.at(branchRole('context', 0)) + start * outStride + blockOffset(column, formatBits(context.format));
@@ -97,9 +91,10 @@ export function weighValues(w: ProgramWriter, layer: LayerPlan, place: Attention
         table: w.address(context.table) + column * TABLE_ENTRY_BYTES,
       });
     } else {
-      const outStride = accumulatorStride(w.headSize);
-      const off = w.at(accRole('context')) + (head * w.geometry.rows + start) * outStride;
-      w.descriptors.push({ ...operands, o: { off, stride: outStride, format: INT32 } });
+      const bits = contextIntegers(w.plan, layer)!;
+      const row = head * w.geometry.rows + start;
+      const off = w.at(accRole('context')) + row * integerStride(w.headSize, bits);
+      w.descriptors.push({ ...operands, ...w.integers(off, w.headSize, bits) });
     }
   }
 }
@@ -112,19 +107,21 @@ export function requantiseContext(w: ProgramWriter, layer: LayerPlan, sums: bool
   const { probabilities, valueStep, context } = layer.attention;
   if (context.kind !== 'affine' || probabilities.kind === 'real') return;
   const { rows } = w.geometry;
-  const stride = accumulatorStride(w.headSize);
+  const bits = contextIntegers(w.plan, layer)!;
+  const stride = integerStride(w.headSize, bits);
   w.requantise(
     context,
     () => [
       {
         off: w.at(accRole('context')),
         stride,
+        bits,
         block: w.headSize,
         blockStride: rows * stride,
         foundA: probabilities.kind === 'softmax' ? w.found('probabilities', probabilities.probability) : 0,
         foundB: w.found('value', resultQuantiser(layer.value.epilogue)),
         ...(sums && {
-          sums: { off: w.at('valueSums'), stride: accumulatorStride(w.plan.attentionSize), scale: valueStep },
+          sums: { off: w.at('valueSums'), stride: integerStride(w.plan.attentionSize, 32), scale: valueStep },
         }),
         ...(needsProbabilitySums(layer) && { rowSums: { off: w.at('probabilitySums'), stride: rows * 8 } }),
       },

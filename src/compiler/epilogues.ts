@@ -1,11 +1,13 @@
 /**
- * The choice, for every integer result, between an exact threshold in the engine and an affine vector step on the CPU.
+ * The choice, for every integer result, between an exact epilogue of the engine (a threshold, or fixed point) and an affine vector step on
+ * the CPU.
  */
 import { EPILOGUE_SHIFT } from '../device/contract.generated.js';
 import { formatByte } from '../device/descriptor.js';
-import type { Activation, Quantiser } from '../model/description.js';
+import { type Activation, codeRange, type Quantiser } from '../model/description.js';
 import type { AffinePlan, EpiloguePlan } from '../model/plan.js';
 import type { Constants } from './constants.js';
+import { findEntry, findLevels, type TableEntry } from './fixed-point.js';
 import { codeFormat, isSign, planQuantiser } from './formats.js';
 import { quantise } from './quantise.js';
 import { type Accumulators, firstReaching, reachable } from './thresholds.js';
@@ -26,6 +28,9 @@ export interface Site {
   readonly obstacle: string | null;
 }
 
+/** A quantiser that an epilogue table can stand for: its step is known, and it has no offset. */
+type Static = Quantiser & { readonly kind: 'fixed' };
+
 /** One in Q8.24: the accumulator passes the epilogue's multiplication unchanged. */
 export const ONE = 2 ** EPILOGUE_SHIFT;
 
@@ -36,47 +41,78 @@ function realValue(site: Site, channel: number, d: number): number {
   return site.activation === 'relu' ? Math.max(value, 0) : value;
 }
 
-/** What a search finds: a threshold for every channel, or why thresholds do not decide this site. */
+/** What a search finds: a table entry for every channel, or why no table decides this site. */
 type Finding =
-  | { readonly thresholds: Int32Array }
+  | { readonly table: Int32Array }
   | {
-      readonly thresholds: null;
+      readonly table: null;
       readonly why: string /** Codes of 0 occur between -1 and +1. */;
       readonly zero: boolean;
     };
 
-function searchThresholds(site: Site): Finding {
+/** The entry that leaves one bit: whether D has reached `threshold`. */
+function thresholdEntry(threshold: number, signed: boolean): TableEntry {
+  // PM1 asks r >= 0, U asks clamp(r, 0, 1) = 1, which is r >= 1.
+  return { bias: signed ? -threshold : 1 - threshold, mul: ONE };
+}
+
+/** The epilogue table of thresholds: one entry {i32 bias, i32 mul} a channel (docs/contract.md, section 5). */
+export function thresholdTable(thresholds: Int32Array, signed: boolean): Int32Array {
+  return tableOf(Array.from(thresholds, (threshold) => thresholdEntry(threshold, signed)));
+}
+
+/** The table that leaves D as it is, where the output is wide enough: int16 rows. */
+export function identityTable(length: number): Int32Array {
+  return tableOf(Array.from({ length }, () => ({ bias: 0, mul: ONE })));
+}
+
+function tableOf(entries: readonly TableEntry[]): Int32Array {
+  return Int32Array.from(entries.flatMap(({ bias, mul }) => [bias, mul]));
+}
+
+/** The entry of one channel, or why it has none. `code` must not decrease. */
+function channelEntry(
+  site: Site,
+  next: Static,
+  channel: number,
+  code: (d: number) => number,
+): TableEntry | { readonly why: string; readonly zero: boolean } {
+  const { accumulators } = site;
+  if (next.bits > 1) {
+    const levels = findLevels(code, codeRange(next), accumulators);
+    const why = `fixed point cannot place all ${levels.length} level boundaries of channel ${channel}`;
+    return findEntry(levels, accumulators) ?? { why, zero: false };
+  }
+  const one = firstReaching(code, 1, accumulators.bound);
+  if (next.signed && reachable(firstReaching(code, 0, accumulators.bound), one, accumulators)) {
+    return { why: `channel ${channel} can be exactly zero, a third level`, zero: true };
+  }
+  return thresholdEntry(one, next.signed);
+}
+
+function searchTable(site: Site): Finding {
   const [next, ...others] = site.next;
-  const none = (why: string, zero = false): Finding => ({ thresholds: null, why, zero });
+  const none = (why: string, zero = false): Finding => ({ table: null, why, zero });
   if (next === undefined || others.length > 0)
     return none('two quantisers read the result', site.next.some(isSign));
   if (next.kind === 'range' || next.offset === 'minimum')
     return none('the next step size or offset is found at run time', isSign(next));
-  if (next.bits !== 1) return none(`${2 ** next.bits} levels need more than one threshold`);
   // Without a known scale, or a monotone function of D, no search can exclude a zero.
-  if (site.obstacle && site.accumulators.bound === 0) return none(site.obstacle, next.signed);
-  if (site.activation === 'gelu') return none('GELU is not monotone', next.signed);
-  const thresholds = new Int32Array(site.channels);
+  if (site.obstacle && (next.bits > 1 || site.accumulators.bound === 0))
+    return none(site.obstacle, isSign(next));
+  if (site.activation === 'gelu') return none('GELU is not monotone', isSign(next));
+  const entries: TableEntry[] = [];
   for (let channel = 0; channel < site.channels; channel++) {
-    const code = (d: number) => quantise(next, realValue(site, channel, d), channel);
-    const one = firstReaching(code, 1, site.accumulators.bound);
-    if (next.signed && reachable(firstReaching(code, 0, site.accumulators.bound), one, site.accumulators)) {
-      return none(`channel ${channel} can be exactly zero, a third level`, true);
-    }
-    thresholds[channel] = one;
+    // The searches want a staircase that rises with D. Where it falls, that of -D rises, and accumulators lie on both sides of 0 alike.
+    const sign = site.scale(channel) < 0 ? -1 : 1;
+    const entry = channelEntry(site, next, channel, (d) =>
+      quantise(next, realValue(site, channel, sign * d), channel),
+    );
+    if ('why' in entry) return none(entry.why, entry.zero);
+    // (-D + bias)*mul = (D - bias)*-mul
+    entries.push({ bias: sign * entry.bias, mul: sign * entry.mul });
   }
-  return site.obstacle ? none(site.obstacle) : { thresholds };
-}
-
-/** The epilogue table: one entry {i32 bias, i32 mul} a channel (docs/contract.md, section 5). */
-export function thresholdTable(thresholds: Int32Array, signed: boolean): Int32Array {
-  const table = new Int32Array(thresholds.length * 2);
-  thresholds.forEach((threshold, channel) => {
-    // PM1 asks r >= 0, U asks clamp(r, 0, 1) = 1, which is r >= 1.
-    table[channel * 2] = signed ? -threshold : 1 - threshold;
-    table[channel * 2 + 1] = ONE;
-  });
-  return table;
+  return site.obstacle ? none(site.obstacle) : { table: tableOf(entries) };
 }
 
 /** Chooses the epilogue of a site; `affine` gives the constants of the vector step. */
@@ -85,15 +121,23 @@ export function chooseEpilogue(
   affine: () => Pick<AffinePlan, 'terms' | 'bias'>,
   constants: Constants,
 ): EpiloguePlan {
-  const found = searchThresholds(site);
-  if (found.thresholds) {
+  const found = searchTable(site);
+  if (found.table) {
     const next = site.next[0]!;
-    return {
-      kind: 'threshold',
-      format: formatByte(codeFormat(next, false)),
-      table: constants.add(`${site.name}.thresholds`, thresholdTable(found.thresholds, next.signed)),
-      why: 'one exact integer threshold per channel',
-    };
+    const format = formatByte(codeFormat(next, false));
+    return next.bits === 1
+      ? {
+          kind: 'threshold',
+          format,
+          table: constants.add(`${site.name}.thresholds`, found.table),
+          why: 'one exact integer threshold per channel',
+        }
+      : {
+          kind: 'fixed-point',
+          format,
+          table: constants.add(`${site.name}.fixed-point`, found.table),
+          why: `fixed point gives all ${2 ** next.bits} levels for every accumulator`,
+        };
   }
   return {
     kind: 'affine',

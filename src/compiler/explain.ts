@@ -4,9 +4,17 @@
  * multiplication and addition per linear output and branch, one multiplication per score and context value; `thresholds` counts only what
  * is left where no integer threshold or table of exponentials decides. Softmax, LayerNorm and quantisers are the same in all three and not counted.
  */
+import { formatName, parseFormat } from '../device/descriptor.js';
+import {
+  contextIntegers,
+  formatBits,
+  type IntegerBits,
+  linearIntegers,
+  probabilityFormat,
+  resultFormat,
+  scoreIntegers,
+} from '../model/integers.js';
 import type { EpiloguePlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
-import { formatBits, resultFormat } from './formats.js';
-import { probabilityFormat } from './memory.js';
 
 export interface Count {
   readonly multiplies: number;
@@ -21,8 +29,11 @@ export interface ProductCost {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  readonly aBits: number;
+  /** null: real numbers. */
+  readonly aBits: number | null;
   readonly bBits: number;
+  /** What the product leaves: codes in a format ("pm1", "s4"), integers ("int16", "int32"), or "real" values. */
+  readonly leaves: string;
   /** Where its result is requantised, and why. */
   readonly decided: 'engine' | 'cpu';
   readonly why: string;
@@ -39,9 +50,6 @@ export interface LayerCost {
   readonly thresholds: Count;
 }
 
-/** Probabilities that are not quantised are doubles, and their product is the CPU's before and after. */
-const REAL_BITS = 64;
-
 const NONE: Count = { multiplies: 0, adds: 0 };
 const sum = (counts: readonly Count[]): Count =>
   counts.reduce(
@@ -49,7 +57,23 @@ const sum = (counts: readonly Count[]): Count =>
     NONE,
   );
 
-function linearCost(name: string, { branches, epilogue }: LinearPlan, tokens: number): ProductCost {
+const nameOf = (format: number): string => {
+  const parsed = parseFormat(format);
+  return parsed ? formatName(parsed) : `format ${format}`;
+};
+
+type Decision = Pick<ProductCost, 'decided' | 'why' | 'leaves'>;
+
+/** Who makes the next operand of a product; `integers` is what it leaves where that is not the engine. */
+const decisionOf = (epilogue: EpiloguePlan, integers: IntegerBits | null): Decision => ({
+  decided: epilogue.kind === 'affine' ? 'cpu' : 'engine',
+  leaves:
+    epilogue.kind === 'affine' ? (integers === null ? 'real' : `int${integers}`) : nameOf(epilogue.format),
+  why: epilogue.why,
+});
+
+function linearCost(name: string, linear: LinearPlan, tokens: number): ProductCost {
+  const { branches, epilogue } = linear;
   const { weight } = branches[0]!;
   const outputs = tokens * weight.rows * branches.length;
   const reordered = { multiplies: outputs, adds: outputs };
@@ -61,11 +85,10 @@ function linearCost(name: string, { branches, epilogue }: LinearPlan, tokens: nu
     k: weight.cols,
     aBits: Math.max(...branches.map(({ input }) => formatBits(input.format))),
     bBits: Math.max(...branches.map((branch) => formatBits(branch.weight.format))),
-    decided: epilogue.kind === 'threshold' ? 'engine' : 'cpu',
-    why: epilogue.why,
+    ...decisionOf(epilogue, linearIntegers(linear)),
     before: { multiplies: outputs * weight.cols, adds: outputs * weight.cols },
     reordered,
-    thresholds: epilogue.kind === 'threshold' ? NONE : reordered,
+    thresholds: epilogue.kind === 'affine' ? reordered : NONE,
   };
 }
 
@@ -73,8 +96,8 @@ function linearCost(name: string, { branches, epilogue }: LinearPlan, tokens: nu
 function headCost(
   name: string,
   shape: { times: number; m: number; n: number; k: number },
-  bits: [number, number],
-  decision: Pick<ProductCost, 'decided' | 'why'>,
+  bits: [number | null, number],
+  decision: Decision,
   scaled: boolean,
 ): ProductCost {
   const outputs = shape.times * shape.m * shape.n;
@@ -91,11 +114,6 @@ function headCost(
   };
 }
 
-const decisionOf = (epilogue: EpiloguePlan): Pick<ProductCost, 'decided' | 'why'> => ({
-  decided: epilogue.kind === 'threshold' ? 'engine' : 'cpu',
-  why: epilogue.why,
-});
-
 /** Counts one layer for a sequence of `tokens`. */
 export function explainLayer(plan: Plan, layer: LayerPlan, tokens: number): LayerCost {
   const { heads, attentionSize } = plan;
@@ -106,19 +124,24 @@ export function explainLayer(plan: Plan, layer: LayerPlan, tokens: number): Laye
   const k = formatBits(resultFormat(layer.key.epilogue));
   const v = formatBits(resultFormat(layer.value.epilogue));
   const table = probabilities.kind !== 'boolean' && probabilities.exponentials !== null;
-  const scores =
+  const scores: Decision =
     probabilities.kind === 'boolean'
-      ? { decided: 'engine' as const, why: 'P = 1 where the score is above 0' }
+      ? {
+          decided: 'engine',
+          leaves: nameOf(probabilities.format),
+          why: 'P = 1 where the score is above 0',
+        }
       : {
-          decided: 'cpu' as const,
+          decided: 'cpu',
+          leaves: `int${scoreIntegers(plan, layer)}`,
           why: table ? 'softmax from a table of exponentials' : 'softmax with exp per score',
         };
   const p = probabilityFormat(layer);
   const contextCost = headCost(
     'context',
     { times: heads, m: tokens, n: headSize, k: tokens },
-    [p === null ? REAL_BITS : formatBits(p), v],
-    decisionOf(context),
+    [p === null ? null : formatBits(p), v],
+    decisionOf(context, contextIntegers(plan, layer)),
     context.kind === 'affine',
   );
   const products = [

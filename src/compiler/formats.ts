@@ -8,11 +8,6 @@ export const PM1: Format = { bits: 1, encoding: 'PM1' };
 /** Ternary codes {-1, 0, +1}: two planes, two's complement. */
 export const TERNARY: Format = { bits: 2, encoding: 'S' };
 
-/** Bits of a format byte. */
-export function formatBits(format: number): number {
-  return 2 ** (format & 7);
-}
-
 /** True for sign(x): one signed bit, with 0 as a third level. */
 export function isSign({ signed, bits }: Quantiser): boolean {
   return signed && bits === 1;
@@ -71,11 +66,6 @@ export function storesFound({ kind }: QuantiserPlan): boolean {
 /** True where the code 0 of a quantiser does not mean 0: what it found has an offset. */
 export function storesOffset({ kind }: QuantiserPlan): boolean {
   return kind === 'round-from-min' || kind === 'asymmetric';
-}
-
-/** Format byte of the only operand that an epilogue leaves. */
-export function resultFormat(epilogue: EpiloguePlan): number {
-  return epilogue.kind === 'threshold' ? epilogue.format : epilogue.quantisers[0]!.format;
 }
 
 /** The quantiser of the only operand that an epilogue leaves, where a vector step makes it. */

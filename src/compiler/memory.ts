@@ -5,6 +5,15 @@
 import { BEAT_BYTES } from '../device/contract.generated.js';
 import { planeRowBytes } from '../device/descriptor.js';
 import {
+  contextIntegers,
+  formatBits,
+  type IntegerBits,
+  linearIntegers,
+  probabilityFormat,
+  resultFormat,
+  scoreIntegers,
+} from '../model/integers.js';
+import {
   type EpiloguePlan,
   type LayerPlan,
   type LinearPlan,
@@ -13,7 +22,7 @@ import {
   type QuantiserPlan,
 } from '../model/plan.js';
 import { FOUND_BYTES } from '../native/steps.generated.js';
-import { formatBits, resultFormat, resultQuantiser, storesFound, storesOffset } from './formats.js';
+import { resultQuantiser, storesFound, storesOffset } from './formats.js';
 import type { Geometry } from './geometry.js';
 
 /** Every buffer starts on a cache line of its own. */
@@ -38,9 +47,9 @@ export interface Buffer {
   readonly bytes: number;
 }
 
-/** Bytes from one row of int32 results to the next. */
-export function accumulatorStride(columns: number): number {
-  return Math.ceil((columns * 4) / BEAT_BYTES) * BEAT_BYTES;
+/** Bytes from one row of integers to the next. */
+export function integerStride(columns: number, bits: IntegerBits): number {
+  return Math.ceil((columns * bits) / 8 / BEAT_BYTES) * BEAT_BYTES;
 }
 
 /** Bytes from one row of operand planes to the next. */
@@ -75,24 +84,24 @@ class Sizes {
     });
   }
 
-  /** int32 results of every branch. */
-  accumulators(role: Role, { branches }: LinearPlan, lines: number): void {
-    branches.forEach(({ weight }, index) => {
-      this.need(branchRole(role, index), lines * accumulatorStride(weight.rows));
+  /** Integers of every branch. */
+  integers(role: Role, linear: LinearPlan, lines: number): void {
+    const bits = linearIntegers(linear)!;
+    linear.branches.forEach(({ weight }, index) => {
+      this.need(branchRole(role, index), lines * integerStride(weight.rows, bits));
     });
   }
 
-  /** Results of a layer that is quantised: int32 where a vector step does it, and the operands. */
+  /** Results of a layer that is quantised: integers where a vector step does it, and the operands. */
   result(role: Role, plan: LinearPlan): void {
     const { rows } = this.#geometry;
-    if (plan.epilogue.kind === 'affine') this.accumulators(accRole(role), plan, rows);
+    if (plan.epilogue.kind === 'affine') this.integers(accRole(role), plan, rows);
     this.epilogueOperands(role, plan.epilogue, rows, plan.branches[0]!.weight.rows);
   }
 
   /** The operands that an epilogue leaves. */
   epilogueOperands(role: Role, epilogue: EpiloguePlan, lines: number, columns: number): void {
-    if (epilogue.kind === 'threshold')
-      this.operand(branchRole(role, 0), null, epilogue.format, lines, columns);
+    if (epilogue.kind !== 'affine') this.operand(branchRole(role, 0), null, epilogue.format, lines, columns);
     else
       epilogue.quantisers.forEach((quantiser, index) => {
         this.operand(branchRole(role, index), quantiser, quantiser.format, lines, columns);
@@ -100,7 +109,7 @@ class Sizes {
   }
 }
 
-/** Role of the int32 results that become the operand in `role`. */
+/** Role of the integers that become the operand in `role`. */
 export function accRole(role: Role): Role {
   return `${role}.acc`;
 }
@@ -110,15 +119,16 @@ export function valueBytes(plan: Plan, { value }: LayerPlan, length: number): nu
   return plan.attentionSize * operandStride(length, resultFormat(value.epilogue));
 }
 
-/** Scores of one sequence, all heads. */
-export function scoreBytes({ heads }: Plan, length: number): number {
-  return heads * length * accumulatorStride(length);
+/** Integers of V of one sequence, [attentionSize][length], where a vector step reads them; 0 where none does. */
+export function valueIntegerBytes(value: LinearPlan, length: number): number {
+  const bits = linearIntegers(value);
+  return bits === null ? 0 : value.branches[0]!.weight.rows * integerStride(length, bits);
 }
 
-/** Format of a layer's probabilities; null where they stay real. */
-export function probabilityFormat({ attention: { probabilities } }: LayerPlan): number | null {
-  if (probabilities.kind === 'real') return null;
-  return probabilities.kind === 'softmax' ? probabilities.probability.format : probabilities.format;
+/** Integer scores of one sequence, all heads; 0 where the engine leaves P. */
+export function scoreBytes(plan: Plan, layer: LayerPlan, length: number): number {
+  const bits = scoreIntegers(plan, layer);
+  return bits === null ? 0 : plan.heads * length * integerStride(length, bits);
 }
 
 /** Probabilities of one sequence, all heads; 0 where they stay real, because they are not stored then. */
@@ -162,7 +172,7 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
     value.branches.forEach((_, index) => {
       sizes.need(
         branchRole(accRole('value'), index),
-        sum((length) => plan.attentionSize * accumulatorStride(length)),
+        sum((length) => valueIntegerBytes(value, length)),
       );
     });
   }
@@ -175,10 +185,10 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
   if (attention.probabilities.kind !== 'boolean') {
     sizes.need(
       'scores',
-      sum((length) => scoreBytes(plan, length)),
+      sum((length) => scoreBytes(plan, layer, length)),
     );
   }
-  if (needsKeySums(layer)) sizes.need('keySums', plan.heads * accumulatorStride(rows));
+  if (needsKeySums(layer)) sizes.need('keySums', plan.heads * integerStride(rows, 32));
   if (needsProbabilitySums(layer)) sizes.need('probabilitySums', plan.heads * rows * 8);
   if (attention.probabilities.kind === 'real') {
     // One sequence at a time.
@@ -189,15 +199,19 @@ function addLayer(sizes: Sizes, plan: Plan, layer: LayerPlan, { rows, sequences 
     if (storesFound(attention.probabilities.probability))
       sizes.need(foundRole('probabilities'), sequences.length * FOUND_BYTES);
     if (storesOffset(attention.probabilities.probability))
-      sizes.need('valueSums', sequences.length * accumulatorStride(plan.attentionSize));
+      sizes.need('valueSums', sequences.length * integerStride(plan.attentionSize, 32));
   }
-  if (attention.context.kind === 'affine' && attention.probabilities.kind !== 'real')
-    sizes.need(accRole('context'), plan.heads * rows * accumulatorStride(plan.attentionSize / plan.heads));
+  const context = contextIntegers(plan, layer);
+  if (context !== null)
+    sizes.need(
+      accRole('context'),
+      plan.heads * rows * integerStride(plan.attentionSize / plan.heads, context),
+    );
   sizes.epilogueOperands('context', attention.context, rows, plan.attentionSize);
-  sizes.accumulators(accRole('projected'), output, rows);
+  sizes.integers(accRole('projected'), output, rows);
   sizes.inputs('upIn', up);
   sizes.result('up', up);
-  sizes.accumulators(accRole('projected'), down, rows);
+  sizes.integers(accRole('projected'), down, rows);
 }
 
 /** Hidden states are the residual rows themselves. */
@@ -208,7 +222,7 @@ function addHead(sizes: Sizes, plan: Plan, { rows, sequences }: Geometry): void 
   sizes.need('logits', (perToken ? rows : sequences.length) * width * 4);
   if (head.task !== 'sequence-classification') return;
   sizes.inputs('poolerIn', head.pooler, sequences.length);
-  sizes.accumulators(accRole('pooler'), head.pooler, sequences.length);
+  sizes.integers(accRole('pooler'), head.pooler, sequences.length);
   sizes.need('pooled', sequences.length * hidden * 4);
 }
 

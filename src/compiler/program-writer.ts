@@ -2,7 +2,8 @@
  * What every part of a program is written with: descriptors, step records and operations in order, with the offsets of the
  * memory plan.
  */
-import { formatByte } from '../device/descriptor.js';
+import { formatByte, type Qmm } from '../device/descriptor.js';
+import { type IntegerBits, linearIntegers } from '../model/integers.js';
 import {
   type AffinePlan,
   type EpiloguePlan,
@@ -18,10 +19,10 @@ import { storesFound } from './formats.js';
 import { type Geometry, packSequences } from './geometry.js';
 import {
   accRole,
-  accumulatorStride,
   type Buffer,
   branchRole,
   foundRole,
+  integerStride,
   operandStride,
   planMemory,
   type Role,
@@ -29,7 +30,10 @@ import {
 import type { Operation, Program, WindowRange } from './program.js';
 import { type StepFields, StepWriter } from './step-writer.js';
 
-export const INT32 = formatByte({ bits: 32, encoding: 'S' });
+const INTEGER = {
+  16: formatByte({ bits: 16, encoding: 'S' }),
+  32: formatByte({ bits: 32, encoding: 'S' }),
+} as const;
 
 const KIND = {
   sign: STEP_QUANTISER.SIGN,
@@ -57,6 +61,7 @@ export interface Consumer {
 export interface Term {
   readonly off: number;
   readonly stride: number;
+  readonly bits: IntegerBits;
   readonly block?: number;
   readonly blockStride?: number;
   readonly foundA?: number;
@@ -160,8 +165,15 @@ export class ProgramWriter {
     return { gamma_off: this.address(gamma), beta_off: this.address(beta), epsilon };
   }
 
-  /** x.W^T of every branch for `rows` rows: planes by a threshold table, or int32 in `to`.acc. */
-  linear({ branches, epilogue }: LinearPlan, from: Role, to: Role, rows = this.geometry.rows): void {
+  /** Where a product of `columns` columns leaves its integers; int16 ones pass the epilogue by the identity table. */
+  integers(off: number, columns: number, bits: IntegerBits): Pick<Qmm, 'o' | 'table'> {
+    const o = { off, stride: integerStride(columns, bits), format: INTEGER[bits] };
+    return bits === 32 ? { o } : { o, table: this.address(this.plan.identity!) };
+  }
+
+  /** x.W^T of every branch for `rows` rows: planes by an epilogue table, or integers in `to`.acc. */
+  linear(linear: LinearPlan, from: Role, to: Role, rows = this.geometry.rows): void {
+    const { branches, epilogue } = linear;
     branches.forEach(({ input, weight }, index) => {
       const operands = {
         a: {
@@ -175,8 +187,12 @@ export class ProgramWriter {
         k: weight.cols,
       };
       this.descriptors.push(
-        epilogue.kind === 'threshold'
+        epilogue.kind === 'affine'
           ? {
+              ...operands,
+              ...this.integers(this.at(branchRole(accRole(to), index)), weight.rows, linearIntegers(linear)!),
+            }
+          : {
               ...operands,
               o: {
                 off: this.at(branchRole(to, 0)),
@@ -184,26 +200,21 @@ export class ProgramWriter {
                 format: epilogue.format,
               },
               table: this.address(epilogue.table),
-            }
-          : {
-              ...operands,
-              o: {
-                off: this.at(branchRole(accRole(to), index)),
-                stride: accumulatorStride(weight.rows),
-                format: INT32,
-              },
             },
       );
     });
   }
 
-  /** The accumulators of a linear layer whose operands are in `from` and whose int32 results are in `to`. */
-  linearTerms({ branches, epilogue }: LinearPlan, from: Role, to: Role): Term[] {
+  /** The accumulators of a linear layer whose operands are in `from` and whose integers are in `to`. */
+  linearTerms(linear: LinearPlan, from: Role, to: Role): Term[] {
+    const { branches, epilogue } = linear;
+    const bits = linearIntegers(linear)!;
     return branches.map(({ input, weight }, index) => {
       const { sums } = (epilogue as AffinePlan).terms[index]!;
       return {
         off: this.at(branchRole(to, index)),
-        stride: accumulatorStride(weight.rows),
+        stride: integerStride(weight.rows, bits),
+        bits,
         foundA: this.found(branchRole(from, index), input),
         ...(sums !== null && { sums: { off: this.address(sums), stride: 0, scale: 1 } }),
       };
@@ -223,7 +234,7 @@ export class ProgramWriter {
     this.affine(epilogue, terms(), consumers(), fields);
   }
 
-  /** The layer's int32 results to the operands in `to`, through `activation`. */
+  /** The layer's integers to the operands in `to`, through `activation`. */
   requantiseLinear(plan: LinearPlan, from: Role, to: Role, activation: number): void {
     const { epilogue, branches } = plan;
     if (epilogue.kind !== 'affine') return;
@@ -340,6 +351,7 @@ export class ProgramWriter {
       this.#steps.push('TERM', {
         acc_off: term.off,
         acc_stride: term.stride,
+        acc_int16: Number(term.bits === 16),
         block: term.block ?? width,
         block_stride: term.blockStride ?? 0,
         ...(typeof scale === 'number' ? { scale } : { scale_off: this.address(scale.tensor) }),

@@ -1,9 +1,16 @@
 /** What a device must offer to run a plan, whatever the batch: operand and output widths, K, planes of a row. */
 import { rowBlocks, type Width } from '../device/descriptor.js';
-import type { ModelDescription } from '../model/description.js';
-import type { EpiloguePlan, HeadPlan, LayerPlan, LinearPlan, Plan } from '../model/plan.js';
-import { formatBits, resultFormat, storesOffset } from './formats.js';
-import { needsKeySums, probabilityFormat } from './memory.js';
+import {
+  contextIntegers,
+  formatBits,
+  linearIntegers,
+  probabilityFormat,
+  resultFormat,
+  scoreIntegers,
+} from '../model/integers.js';
+import type { LinearPlan, Plan } from '../model/plan.js';
+import { storesOffset } from './formats.js';
+import { needsKeySums } from './memory.js';
 
 class Needs {
   readonly a = new Set<number>();
@@ -21,29 +28,24 @@ class Needs {
     this.maxKp = Math.max(this.maxKp, rowBlocks(k) * Math.max(a, b));
   }
 
-  linear({ branches, epilogue }: LinearPlan, transposed = false): void {
+  linear(linear: LinearPlan, transposed = false): void {
+    const { branches, epilogue } = linear;
+    const out = linearIntegers(linear) ?? formatBits(resultFormat(epilogue));
     for (const { input, weight } of branches) {
-      if (transposed) this.product(weight.format, input.format, weight.cols, outputBits(epilogue));
-      else this.product(input.format, weight.format, weight.cols, outputBits(epilogue));
+      if (transposed) this.product(weight.format, input.format, weight.cols, out);
+      else this.product(input.format, weight.format, weight.cols, out);
     }
   }
 }
 
-const outputBits = (epilogue: EpiloguePlan) =>
-  epilogue.kind === 'threshold' ? formatBits(epilogue.format) : 32;
-
 const sorted = (set: ReadonlySet<number>) => [...set].sort((x, y) => x - y) as Width[];
 
-export function requirements(
-  model: ModelDescription,
-  layers: readonly LayerPlan[],
-  head: HeadPlan,
-  maxTokens: number,
-): Plan['requirements'] {
+export function requirements(plan: Omit<Plan, 'requirements' | 'identity'>): Plan['requirements'] {
+  const { hidden, attentionSize, intermediate, maxTokens, layers, head } = plan;
   const needs = new Needs();
   for (const layer of layers) {
     const { query, key, value, attention, output, up, down } = layer;
-    for (const plan of [query, key, output, up, down]) needs.linear(plan);
+    for (const linear of [query, key, output, up, down]) needs.linear(linear);
     needs.linear(value, true);
     const { probabilities, context } = attention;
     const p = probabilityFormat(layer);
@@ -52,11 +54,12 @@ export function requirements(
     needs.product(
       resultFormat(query.epilogue),
       resultFormat(key.epilogue),
-      model.attentionSize,
-      probabilities.kind === 'boolean' ? 1 : 32,
+      attentionSize,
+      scoreIntegers(plan, layer) ?? 1,
     );
-    if (needsKeySums(layer)) needs.product(0, resultFormat(key.epilogue), model.attentionSize, 32);
-    if (p !== null) needs.product(p, v, maxTokens, outputBits(context));
+    if (needsKeySums(layer)) needs.product(0, resultFormat(key.epilogue), attentionSize, 32);
+    if (p !== null)
+      needs.product(p, v, maxTokens, contextIntegers(plan, layer) ?? formatBits(resultFormat(context)));
     if (probabilities.kind === 'softmax' && storesOffset(probabilities.probability))
       needs.product(0, v, maxTokens, 32);
   }
@@ -65,7 +68,7 @@ export function requirements(
     aBits: sorted(needs.a),
     bBits: sorted(needs.b),
     oBits: sorted(needs.o),
-    maxK: Math.max(model.hidden, model.attentionSize, model.intermediate, maxTokens),
+    maxK: Math.max(hidden, attentionSize, intermediate, maxTokens),
     maxKp: needs.maxKp,
   };
 }

@@ -66,11 +66,12 @@ const term = z.strictObject({
 });
 
 /**
- * How integer results become the next operands. `threshold`: by the engine's epilogue, exactly. `affine`: the engine returns int32 and a
- * vector step computes the terms, bias and activation, and the codes of every quantiser that reads the result (none: real values).
+ * How integer results become the next operands. `threshold` and `fixed-point`: by a table of the engine's epilogue, exactly; one bit, or
+ * several. `affine`: the engine returns integers (model/integers.ts says how wide) and a vector step computes the terms, bias and activation, and
+ * the codes of every quantiser that reads the result (none: real values).
  */
-const threshold = z.strictObject({
-  kind: z.literal('threshold'),
+const engine = z.strictObject({
+  kind: z.enum(['threshold', 'fixed-point']),
   format,
   table: tensor,
   why: z.string().max(300),
@@ -82,7 +83,7 @@ const affine = z.strictObject({
   quantisers: z.array(quantiser).max(BRANCHES_MAX),
   why: z.string().max(300),
 });
-const epilogue = z.discriminatedUnion('kind', [threshold, affine]);
+const epilogue = z.discriminatedUnion('kind', [engine, affine]);
 
 /** Each branch reads the same real values through its own quantiser. */
 const branch = z.strictObject({ input: quantiser, weight: planes });
@@ -163,6 +164,8 @@ export const planSchema = z.strictObject({
   head,
   /** A row of `onesLength` ones for sums of codes; null where neither Q nor P has a run-time offset. */
   ones: tensor.nullable(),
+  /** Epilogue table of `identityLength` entries that pass int16 results unchanged; null where there are none. */
+  identity: tensor.nullable(),
   /** Class names in the order of the head's rows; empty where the task has no classes. */
   labels: z.array(z.string().max(1000)).max(MODEL_LIMITS.labels),
   /** What a device must offer (docs/contract.md, CAPS and limits). */

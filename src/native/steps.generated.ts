@@ -88,7 +88,9 @@ export const STEP = {
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
-      /** int32 accumulators D */
+      /** 1: the accumulators are int16; 0: int32 */
+      acc_int16: { offset: 0x03, type: 'u8' },
+      /** accumulators D */
       acc_off: { offset: 0x04, type: 'u32' },
       /** bytes from one row to the next inside a block */
       acc_stride: { offset: 0x08, type: 'u32' },
@@ -240,11 +242,13 @@ export const STEP = {
       terms: { offset: 0x01, type: 'u8' },
       /** QUANTISE records that follow those */
       consumers: { offset: 0x02, type: 'u8' },
+      /** 1: the scores are int16; 0: int32 */
+      acc_int16: { offset: 0x03, type: 'u8' },
       /** sequence length: rows and columns of one head */
       tokens: { offset: 0x04, type: 'u32' },
       /** heads */
       heads: { offset: 0x08, type: 'u32' },
-      /** int32 scores, heads*tokens rows */
+      /** integer scores, heads*tokens rows */
       acc_off: { offset: 0x0C, type: 'u32' },
       /** bytes from one row to the next */
       acc_stride: { offset: 0x10, type: 'u32' },

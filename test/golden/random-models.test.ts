@@ -33,6 +33,10 @@ const CASES: [string, Partial<RandomBitOptions>][] = [
       `W1A${bits}, no biases and no shifts: exact zeros`,
       { bits, seed: 50 + bits, zeroBias: true, zeroMove: true },
     ],
+    [
+      `W1A${bits}, no biases and no shifts, signed FFN and attention: fixed point`,
+      { bits, seed: 160 + bits, zeroBias: true, zeroMove: true, symQuantFfnAttn: true },
+    ],
     [`W1A${bits}, heads of 26 columns`, { bits, seed: 60 + bits, hidden: 78, heads: 3, intermediate: 130 }],
     [
       `W1A${bits}, heads of 5 columns, hidden 15`,

@@ -1,5 +1,5 @@
 /** Where the operands of a case lie: strides, sizes and descriptors, as the compiler's memory plan and writers have them. */
-import { accumulatorStride, operandStride } from '../../compiler/memory.js';
+import { integerStride, operandStride } from '../../compiler/memory.js';
 import { BLOCK_ELEMENTS, FLAG, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
 import { blockOffset, formatByte, type Qmm } from '../../device/descriptor.js';
 import type { Case } from './cases.js';
@@ -41,7 +41,7 @@ const inPlace = ({ role, o }: Case) => role === 'context' && o.bits < 32;
 
 function outputStride(work: Case): number {
   const { n, heads, o } = work;
-  if (o.bits === 32) return accumulatorStride(n);
+  if (o.bits === 32) return integerStride(n, 32);
   return operandStride(inPlace(work) ? n * heads : n, formatByte(o));
 }
 

@@ -3,6 +3,7 @@
  * fit together. After this a program built from the plan stays inside its buffers.
  */
 import { BLOCK_ELEMENTS, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
+import { formatBits as bits, identityLength, integersOf } from '../integers.js';
 import {
   type EpiloguePlan,
   type LayerPlan,
@@ -16,12 +17,13 @@ import {
 } from '../plan.js';
 import { paddedBytes } from './format.js';
 
-/** Bits of a format byte, and its encoding: 0 U, 1 S, 2 PM1 (docs/contract-reference.md). */
-const bits = (format: number) => 2 ** (format & 7);
+/** Encoding of a format byte: 0 U, 1 S, 2 PM1 (docs/contract-reference.md). */
 const encoding = (format: number) => format >> 4;
 const U1 = 0x00;
 const PM1 = 0x20;
 const TERNARY = 0x11;
+/** Formats of several levels: U and S of 2, 4 and 8 bits. */
+const LEVELS = [0x01, 0x02, 0x03, 0x11, 0x12, 0x13];
 
 /** Kinds of quantisers that store what they found for whoever multiplies their codes. */
 const FOUND = ['round-from-min', 'symmetric', 'asymmetric'];
@@ -74,6 +76,9 @@ export class PlanChecker {
       this.#layer(plan, layer, `layers.${index}`);
     });
     this.#head(plan);
+    if (plan.identity !== null)
+      this.#tensor(plan.identity, identityLength(plan) * TABLE_ENTRY_BYTES, 'identity');
+    else if (integersOf(plan).has(16)) throw new Error('identity: int16 results need an identity table');
     if (plan.ones !== null) {
       this.#tensor(plan.ones, (Math.ceil(onesLength(plan) / BLOCK_ELEMENTS) * BLOCK_ELEMENTS) / 8, 'ones');
     }
@@ -175,7 +180,7 @@ export class PlanChecker {
       if (typeof scale !== 'number' || !(scale > 0))
         throw new Error(`${at}.context: real probabilities need an affine epilogue with one positive scale`);
     }
-    if (context.kind !== 'threshold') return;
+    if (context.kind === 'affine') return;
     if ((attentionSize / heads) % 8 !== 0)
       throw new Error(`${at}.context: heads of ${attentionSize / heads} columns need an affine epilogue`);
     if (pFound || found(value.epilogue))
@@ -217,10 +222,13 @@ export class PlanChecker {
   }
 
   #epilogue(epilogue: EpiloguePlan, channels: number, branches: number, at: string): void {
-    if (epilogue.kind === 'threshold') {
-      if (branches > 1) throw new Error(`${at}: a threshold has one branch`);
-      if (bits(epilogue.format) !== 1 || (epilogue.format !== U1 && epilogue.format !== PM1))
+    if (epilogue.kind !== 'affine') {
+      if (branches > 1) throw new Error(`${at}: an epilogue in the engine has one branch`);
+      const { kind, format } = epilogue;
+      if (kind === 'threshold' && format !== U1 && format !== PM1)
         throw new Error(`${at}: a threshold leaves one bit`);
+      if (kind === 'fixed-point' && !LEVELS.includes(format))
+        throw new Error(`${at}: fixed point leaves codes of 2, 4 or 8 bits`);
       this.#tensor(epilogue.table, channels * TABLE_ENTRY_BYTES, at);
       return;
     }
@@ -240,7 +248,7 @@ export class PlanChecker {
     branches.forEach(({ input, weight }, index) => {
       this.#planes(weight, rows, cols, `${at}.${index}`);
       this.#quantiser(input, cols, `${at}.${index}.input`);
-      if (epilogue.kind === 'threshold' && FOUND.includes(input.kind))
+      if (epilogue.kind !== 'affine' && FOUND.includes(input.kind))
         throw new Error(`${at}: an input step found at run time needs an affine epilogue`);
       if (epilogue.kind === 'affine' && OFFSET.includes(input.kind) && epilogue.terms[index]?.sums === null) {
         throw new Error(`${at}: an input with a run-time offset needs sums`);
@@ -256,16 +264,16 @@ export class PlanChecker {
 
   /** An epilogue that must leave `count` operands; 0: real values. */
   #operands(epilogue: EpiloguePlan, count: 0 | 1, at: string): void {
-    const left = epilogue.kind === 'threshold' ? 1 : epilogue.quantisers.length;
+    const left = epilogue.kind === 'affine' ? epilogue.quantisers.length : 1;
     if (left !== count) throw new Error(`${at}: it leaves ${left} operands, ${count} are needed`);
   }
 
   /** What an epilogue leaves must be what the next layer reads, branch for branch. */
   #sameOperands(epilogue: EpiloguePlan, { branches }: LinearPlan, at: string): void {
     const left =
-      epilogue.kind === 'threshold'
-        ? [{ format: epilogue.format, found: false }]
-        : epilogue.quantisers.map(({ format, kind }) => ({ format, found: FOUND.includes(kind) }));
+      epilogue.kind === 'affine'
+        ? epilogue.quantisers.map(({ format, kind }) => ({ format, found: FOUND.includes(kind) }))
+        : [{ format: epilogue.format, found: false }];
     const same =
       left.length === branches.length &&
       branches.every(

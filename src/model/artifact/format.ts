@@ -5,7 +5,7 @@
 import { z } from 'zod';
 
 /** Format of the metadata; a reader refuses a newer one. */
-export const ARTIFACT_FORMAT = 1;
+export const ARTIFACT_FORMAT = 2;
 
 /** Alignment of every tensor and of the data section; tensors are padded to it with zeros. */
 export const TENSOR_ALIGN = 64;

@@ -89,9 +89,9 @@ function importBiBert(checkpoint: Checkpoint, context: ImportContext): ModelDesc
 
 export const biBert: Family = {
   name: 'BiBERT',
-  recognises: ({ tensors }) =>
-    [...tensors].some(
+  fingerprint: ({ tensors }) =>
+    [...tensors].find(
       ([key, { shape }]) => key.endsWith('.gate') || (key.endsWith('.dense.scale') && shape.length === 0),
-    ),
+    )?.[0],
   import: importBiBert,
 };

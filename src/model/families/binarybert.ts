@@ -104,8 +104,8 @@ function importBinaryBert(checkpoint: Checkpoint, context: ImportContext): Model
 
 export const binaryBert: Family = {
   name: 'BinaryBERT',
-  recognises: ({ tensors }) =>
-    [...tensors.keys()].some(
+  fingerprint: ({ tensors }) =>
+    [...tensors.keys()].find(
       (key) => key.endsWith('_1.weight') && tensors.has(key.replace(/_1\.weight$/, '_2.weight')),
     ),
   import: importBinaryBert,

@@ -102,6 +102,6 @@ function importBit(checkpoint: Checkpoint, context: ImportContext): ModelDescrip
 
 export const bit: Family = {
   name: 'BiT',
-  recognises: (checkpoint) => [...checkpoint.tensors.keys()].some((key) => key.endsWith('.move.bias')),
+  fingerprint: ({ tensors }) => [...tensors.keys()].find((key) => key.endsWith('.move.bias')),
   import: importBit,
 };

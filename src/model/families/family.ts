@@ -10,13 +10,15 @@ export interface ImportContext {
   readonly progress: (what: string, done: number, total: number) => void;
   /** The head to import; left out, the checkpoint decides. */
   readonly task?: Task;
+  /** Name of the family; left out, the checkpoint's fingerprints decide. */
+  readonly family?: string;
 }
 
 /** One family of checkpoints: one file, its keys and traps. */
 export interface Family {
   readonly name: string;
-  /** True where the tensor names are this family's fingerprint (docs/quantisation.md). */
-  recognises(checkpoint: Checkpoint): boolean;
+  /** A tensor that tells this family from the others (docs/quantisation.md), or undefined where there is none. */
+  fingerprint(checkpoint: Checkpoint): string | undefined;
   /** Throws ImportError. */
   import(checkpoint: Checkpoint, context: ImportContext): ModelDescription;
 }

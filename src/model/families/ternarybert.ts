@@ -9,6 +9,7 @@ import { ImportError } from '../import-error.js';
 import { Settings } from '../settings.js';
 import { TensorSource } from '../tensor-source.js';
 import { readBert } from './bert.js';
+import { biBert } from './bibert.js';
 import type { Family, ImportContext } from './family.js';
 import { readClip } from './steps.js';
 
@@ -78,7 +79,10 @@ function importTernaryBert(checkpoint: Checkpoint, context: ImportContext): Mode
 
 export const ternaryBert: Family = {
   name: 'TernaryBERT',
-  recognises: ({ tensors, config }) =>
-    config.weight_bits === 2 && [...tensors.keys()].some((key) => key.endsWith('.weight_clip_val')),
+  // BiBERT's files carry these clips as well, unused, so the setting has to say it too, and BiBERT's own tensors must be absent.
+  fingerprint: (checkpoint) =>
+    checkpoint.config.weight_bits === 2 && biBert.fingerprint(checkpoint) === undefined
+      ? [...checkpoint.tensors.keys()].find((key) => key.endsWith('.weight_clip_val'))
+      : undefined,
   import: importTernaryBert,
 };

@@ -173,8 +173,9 @@ function shapeOf(
 function termReads({ fields: t }: StepRecord, { lines, width, sequences }: Shape, byRow: boolean): Span[] {
   const channels = byRow ? lines : width;
   const reads: Span[] = [];
+  const bytes = t.acc_int16 ? 2 : 4;
   for (let block = 0; block < width / t.block!; block++)
-    reads.push(...rows(t.acc_off! + block * t.block_stride!, t.acc_stride!, lines, t.block! * 4));
+    reads.push(...rows(t.acc_off! + block * t.block_stride!, t.acc_stride!, lines, t.block! * bytes));
   reads.push(...array(t.scale_off!, channels, 8));
   reads.push(
     ...array(t.found_a_off!, sequences, FOUND_BYTES),
@@ -239,7 +240,7 @@ export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAcc
       break;
     case 'SOFTMAX':
       reads.push(
-        ...rows(s.acc_off!, s.acc_stride!, s.heads! * s.tokens!, s.tokens! * 4),
+        ...rows(s.acc_off!, s.acc_stride!, s.heads! * s.tokens!, s.tokens! * (s.acc_int16 ? 2 : 4)),
         ...field('table_off', s.table_length!, 8),
       );
       reads.push(...field('found_a_off', 1, FOUND_BYTES), ...field('found_b_off', 1, FOUND_BYTES));

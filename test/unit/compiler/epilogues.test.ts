@@ -6,7 +6,7 @@ import { chooseEpilogue, type Site, thresholdTable } from '../../../src/compiler
 import type { Accumulators } from '../../../src/compiler/thresholds.js';
 import type { Quantiser } from '../../../src/model/description.js';
 import type { EpiloguePlan } from '../../../src/model/plan.js';
-import { accumulatorsOf, naiveCode } from './naive.js';
+import { accumulatorsOf, engineCode, naiveCode } from './naive.js';
 
 interface Channel {
   readonly scale: number;
@@ -42,16 +42,6 @@ function modelCode({ signed, activation, step }: Drawn, { scale, bias, shift }: 
   const affine = scale * d + Math.fround(bias);
   const value = activation === 'relu' && affine < 0 ? 0 : affine;
   return naiveCode({ signed, bits: 1, step }, value + Math.fround(shift));
-}
-
-/** Code that the engine's epilogue gives it: contract section 5. */
-function engineCode(format: number, table: Int32Array, channel: number, d: number): number {
-  const s = BigInt.asIntN(32, BigInt(d) + BigInt(table[channel * 2]!));
-  const product = s * BigInt(table[channel * 2 + 1]!) + (1n << 23n);
-  const r = product >> 24n; // BigInt shifts are floors.
-  if (format === 0x20) return r >= 0n ? 1 : -1;
-  if (format !== 0x00) throw new Error(`format ${format} is not of one bit`);
-  return r <= 0n ? 0 : 1;
 }
 
 const plainAffine = () => ({ terms: [{ scale: 1, sums: null }], bias: null });
@@ -197,9 +187,10 @@ describe('the epilogue of a one-bit quantiser', () => {
     ];
     const chosen = (changes: Partial<Site>) =>
       chooseEpilogue({ ...site, ...changes }, () => ({ terms, bias: 'b' }), new Constants());
-    expect(chosen({ next: [{ ...next, bits: 4 }] })).toMatchObject({
+    // Levels of one accumulator each, half of one beside where a whole bias can put them.
+    expect(chosen({ next: [{ ...next, bits: 4 }], scale: () => 0.99 })).toMatchObject({
       kind: 'affine',
-      why: expect.stringMatching(/16 levels/),
+      why: expect.stringMatching(/15 level boundaries of channel 0/),
       quantisers: [{ kind: 'round', format: 0x12, step: 1, clip: null }],
     });
     expect(chosen({ activation: 'gelu' })).toMatchObject({

@@ -121,3 +121,64 @@ it('has a table of exponentials where scores are few and their step is known', a
   expect(await length(bit({ bits: 4 }))).toBe(0);
   expect(await length(binaryBert({ bits: 2 }))).toBe(0);
 });
+
+describe('products of several levels without biases', () => {
+  const write = bit({ bits: 4, zeroBias: true, zeroMove: true, symQuantFfnAttn: true });
+
+  it('are quantised in the engine by fixed point, and no vector step reads them', async () => {
+    const { plan, layout, program, products, groups, tensors } = await compiled(write);
+    const s4 = 0x12;
+    for (const { query, key, value, attention } of plan.layers) {
+      const epilogues = [query, key, value].map(({ epilogue }) => epilogue);
+      for (const epilogue of [...epilogues, attention.context]) {
+        if (epilogue.kind !== 'fixed-point') throw new Error(epilogue.why);
+        expect(epilogue.format).toBe(s4);
+        expect(tensors.get(epilogue.table)!.byteLength).toBe(32 * 8);
+        expect(products.filter(({ eOff }) => eOff === layout.address(epilogue.table)).length).toBeGreaterThan(
+          0,
+        );
+      }
+    }
+    // What is left: FFN1 where fixed point fails, and the pooler.
+    const affines = plan.layers.filter(({ up }) => up.epilogue.kind === 'affine').length + 1;
+    expect(named(groups, 'AFFINE')).toHaveLength(affines);
+    expect(plan.requirements.oBits).toContain(4);
+    expect(layout.hazards(program, LENGTHS)).toEqual([]);
+  });
+});
+
+describe('integers that vector steps read', () => {
+  it('are int16 wherever the formats cannot exceed it, through one identity table', async () => {
+    for (const [name, write, widths] of [
+      ['BiT A1', bit(), [16]],
+      ['BiT A4', bit({ bits: 4 }), [16, 32]],
+      ['TernaryBERT', ternaryBert(), [16, 32]],
+    ] as [string, Writer, number[]][]) {
+      const { plan, layout, tensors, products } = await compiled(write);
+      const table = new Int32Array(tensors.get(plan.identity!)!.slice().buffer);
+      // The widest product has 48 columns.
+      expect([...table], name).toEqual(new Array(48).fill([0, 2 ** 24]).flat());
+      const seen = new Set<number>();
+      for (const { aFormat, bFormat, oFormat, k, n, eOff } of products) {
+        if (oFormat !== 0x14 && oFormat !== 0x15) continue;
+        seen.add(2 ** (oFormat & 7));
+        // Largest code of S4 is 8, of U4 15, of S8 128, of S2 2; that of one bit 1.
+        const largest = (format: number) => ({ 0: 1, 1: 3, 2: 15, 32: 1, 17: 2, 18: 8, 19: 128 })[format]!;
+        const most = largest(aFormat) * largest(bFormat) * k;
+        expect(n).toBeLessThanOrEqual(48);
+        expect(eOff, name).toBe(oFormat === 0x14 ? layout.address(plan.identity!) : 0);
+        if (oFormat === 0x14) expect(most, name).toBeLessThan(2 ** 15);
+      }
+      expect(
+        [...seen].sort((x, y) => x - y),
+        name,
+      ).toEqual(widths);
+    }
+  });
+
+  it('need no table where all of them are int32', async () => {
+    const { plan, products } = await compiled(ternaryBert({ hidden: 136, heads: 1, intermediate: 136 }));
+    expect(plan.identity).toBeNull();
+    expect(new Set(products.map(({ oFormat }) => oFormat))).toEqual(new Set([0x15]));
+  });
+});

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { packSequences } from '../../../src/compiler/geometry.js';
-import { accumulatorStride, type Buffer, operandStride, planMemory } from '../../../src/compiler/memory.js';
+import { type Buffer, integerStride, operandStride, planMemory } from '../../../src/compiler/memory.js';
 import type { Plan } from '../../../src/model/plan.js';
 import { biBert, binaryBert, bit, CASES, compileRandom, ternaryBert } from './models.js';
 
@@ -9,7 +9,8 @@ const sizesOf = (buffers: ReadonlyMap<string, Buffer>) =>
   new Map([...buffers].map(([role, { bytes }]) => [role, bytes]));
 
 it('pads rows to beats, and rows of planes to blocks', () => {
-  expect([1, 4, 5, 768].map(accumulatorStride)).toEqual([16, 16, 32, 3072]);
+  expect([1, 4, 5, 768].map((columns) => integerStride(columns, 32))).toEqual([16, 16, 32, 3072]);
+  expect([1, 8, 9, 768].map((columns) => integerStride(columns, 16))).toEqual([16, 16, 32, 1536]);
   const [u1, s4, s8] = [0x00, 0x12, 0x13];
   expect([1, 128, 129, 768].map((columns) => operandStride(columns, u1))).toEqual([16, 16, 32, 96]);
   expect(operandStride(128, s4)).toBe(64);
@@ -48,9 +49,10 @@ describe.each(CASES)('%s', (_, write) => {
     expect(bytes.get('x')).toBe(rows * plan.hidden * 4);
     expect(bytes.get('pooled')).toBe(3 * plan.hidden * 4);
     expect(bytes.get('logits')).toBe(3 * plan.labels.length * 4);
-    // int32 scores of every head: a square for each sequence, its rows padded to 16 bytes. Boolean attention has none.
+    // Scores of every head: a square for each sequence, its rows padded to 16 bytes; int32 only of 8-bit codes. Boolean attention has none.
     const boolean = plan.layers[0]!.attention.probabilities.kind === 'boolean';
-    const scores = plan.heads * (3 * 16 + 5 * 32 + 8 * 32);
+    const wide = plan.requirements.aBits.includes(8);
+    const scores = plan.heads * (3 * 16 + (5 + 8) * (wide ? 32 : 16));
     expect(bytes.get('scores')).toBe(boolean ? undefined : scores);
   });
 
@@ -120,15 +122,15 @@ describe('what is found at run time', () => {
 it('gives every branch operands and accumulators of its own', async () => {
   const { plan } = await compileRandom(binaryBert());
   const sizes = sizesOf(planMemory(plan, packSequences([3, 5, 8]), 0).buffers);
-  // 16 rows; a row of 32 or 48 codes of 8 bits is one block, of as many int32 results 128 or 192 bytes.
+  // 16 rows; a row of 32 or 48 codes of 8 bits is one block, of as many int16 results 64 or 96 bytes.
   for (const branch of [0, 1]) {
     for (const role of ['queryIn', 'keyIn', 'valueIn', 'context', 'upIn', 'up'])
       expect(sizes.get(`${role}.${branch}`), `${role}.${branch}`).toBe(16 * 128);
     for (const role of ['query', 'key', 'projected'])
-      expect(sizes.get(`${role}.acc.${branch}`), `${role}.acc.${branch}`).toBe(16 * 128);
-    expect(sizes.get(`up.acc.${branch}`)).toBe(16 * 192);
+      expect(sizes.get(`${role}.acc.${branch}`), `${role}.acc.${branch}`).toBe(16 * 64);
+    expect(sizes.get(`up.acc.${branch}`)).toBe(16 * 96);
     // Transposed: 32 channels, rows of 3, 5 and 8 tokens.
-    expect(sizes.get(`value.acc.${branch}`)).toBe(32 * (16 + 32 + 32));
+    expect(sizes.get(`value.acc.${branch}`)).toBe(32 * (16 + 16 + 16));
   }
   expect(sizes.get('value')).toBe(3 * 32 * 128);
   expect(sizes.has('value.1')).toBe(false);

@@ -103,6 +103,10 @@ export const CASES: readonly [string, Writer][] = [
     'BiT A4, real probabilities, unsigned Q, K and V',
     bit({ bits: 4, notQuantizeAttention: true, symQuantQkvo: false, seed: 17 }),
   ],
+  [
+    'BiT A4, no biases, signed FFN and attention: fixed point',
+    bit({ bits: 4, zeroBias: true, zeroMove: true, symQuantFfnAttn: true, seed: 18 }),
+  ],
   ['BiBERT', biBert({ seed: 20 })],
   ['BiBERT, exact zeros and ternary weights', biBert({ zeroBias: true, zeroWeights: true, seed: 21 })],
   ['BiBERT, heads of 26 columns', biBert({ hidden: 78, heads: 3, intermediate: 130, seed: 22 })],

@@ -25,6 +25,16 @@ export function naiveCode({ signed, bits, step }: NaiveQuantiser, value: number)
   return code > highest ? highest : code + 0; // A zero without a sign.
 }
 
+/** Code that the engine's epilogue gives an accumulator: contract section 5, in integers without bounds. */
+export function engineCode(format: number, table: Int32Array, channel: number, d: number): number {
+  const s = BigInt.asIntN(32, BigInt(d) + BigInt(table[channel * 2]!));
+  const r = (s * BigInt(table[channel * 2 + 1]!) + (1n << 23n)) >> 24n; // BigInt shifts are floors.
+  if (format === 0x20) return r >= 0n ? 1 : -1;
+  const bits = 2 ** (format & 7);
+  const [lowest, highest] = format >> 4 ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];
+  return Number(r < BigInt(lowest) ? BigInt(lowest) : r > BigInt(highest) ? BigInt(highest) : r);
+}
+
 /** Whole numbers from one to another, both included. */
 export const between = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);

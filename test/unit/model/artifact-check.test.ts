@@ -22,6 +22,14 @@ const RANGE = { kind: 'symmetric', format: 0x11, qmin: -1, qmax: 1, step: 1 };
 // biome-ignore lint/suspicious/noExplicitAny: plans that break every rule
 const next = (epilogue: any) => epilogue.quantisers[0];
 
+/** K's epilogue, replaced by one of the engine; its table has its size. */
+const fixedPoint = (...[plan, sizes]: Parameters<Change>) => {
+  sizes.set('table', 16 * 8);
+  const { key } = plan.layers[0];
+  key.epilogue = { kind: 'fixed-point', format: 0x11, table: 'table', why: 'test' };
+  return key;
+};
+
 test.each([
   ['heads', 1, (p) => (p.heads = 3), /attentionSize 16.*heads 3/],
   ['positions', 1, (p) => (p.maxTokens = 13), /maxTokens 13.*12 positions/],
@@ -124,8 +132,46 @@ test.each([
     'threshold of two branches',
     1,
     (p) => p.layers[0].key.branches.push(p.layers[0].key.branches[0]),
-    /key\.epilogue: a threshold has one branch/,
+    /key\.epilogue: an epilogue in the engine has one branch/,
   ],
+  [
+    'fixed point of one bit',
+    2,
+    (p, sizes) => (fixedPoint(p, sizes).epilogue.format = 0x00),
+    /key\.epilogue: fixed point leaves codes of 2, 4 or 8 bits/,
+  ],
+  [
+    'fixed point of 16 bits',
+    2,
+    (p, sizes) => (fixedPoint(p, sizes).epilogue.format = 0x14),
+    /key\.epilogue: fixed point leaves/,
+  ],
+  [
+    'fixed point of two branches',
+    2,
+    (p, sizes) => {
+      const key = fixedPoint(p, sizes);
+      key.branches.push(key.branches[0]);
+    },
+    /key\.epilogue: an epilogue in the engine has one branch/,
+  ],
+  [
+    'fixed point of an input with an offset',
+    2,
+    (p, sizes) => Object.assign(fixedPoint(p, sizes).branches[0].input, MIN),
+    /layers\.0\.key: .*affine epilogue/,
+  ],
+  [
+    'fixed point with too short a table',
+    2,
+    (p, sizes) => {
+      fixedPoint(p, sizes);
+      sizes.set('table', 64);
+    },
+    /key\.epilogue: tensor "table" has 64 bytes, 128/,
+  ],
+  ['int16 results without an identity table', 1, (p) => (p.identity = null), /identity: int16 results need/],
+  ['no such identity table', 1, (p) => (p.identity = 'none'), /identity: there is no tensor "none"/],
   [
     'one term for two branches',
     2,
@@ -243,6 +289,10 @@ test.each([
   ],
 ] as [string, 1 | 2, Change, RegExp][])('%s (W1A%i)', (_, bits, change, says) => {
   expect(verdict(models[bits], change)).toMatch(says);
+});
+
+test('fixed point may stand where a vector step stood', () => {
+  expect(verdict(models[2], (...at) => void fixedPoint(...at))).toBeUndefined();
 });
 
 test('an offset of any input needs sums of its weights', () => {

@@ -51,7 +51,7 @@ test('every field comes back', async () => {
       ]) => [name, { off: begin, bytes: end - begin }],
     ),
   );
-  expect(metadata['beta.format']).toBe('1');
+  expect(metadata['beta.format']).toBe('2');
   expect(metadata).not.toHaveProperty(['beta.name']);
 });
 

@@ -55,8 +55,9 @@ test.each(['beta.plan', 'beta.tokenizer', 'beta.provenance'])('%s that is not wh
 });
 
 test.each([
-  ['2', 'newer-format', /format 2.*reads 1.*update/],
-  ['99999999999999999999999', 'newer-format', /reads 1/],
+  ['1', 'newer-format', /format 1.*reads 2.*import the checkpoint again/],
+  ['3', 'newer-format', /format 3.*reads 2.*update/],
+  ['99999999999999999999999', 'newer-format', /reads 2/],
   ['1.0', 'bad-header', /beta\.format/],
   ['', 'bad-header', /beta\.format/],
   ['one', 'bad-header', /beta\.format/],

@@ -57,6 +57,7 @@ const KINDS = [
   'symmetric',
   'asymmetric',
   'threshold',
+  'fixed-point',
   'affine',
   'boolean',
   'gelu',

@@ -104,7 +104,7 @@ const only =
   };
 
 test.each([
-  ['TernaryBERT, but weight_bits', [`${QUERY}.weight`, `${QUERY}.weight_clip_val`]],
+  ['TernaryBERT and of BiBERT', [`${QUERY}.weight`, `${QUERY}.weight_clip_val`]],
   ['full-precision BERT', [`${QUERY}.weight`, `${QUERY}.bias`]],
   ['full-precision BERT', [`module.${QUERY}.weight`, `module.${QUERY}.bias`]],
 ])('%s: no importer takes it', async (says, names) => {

@@ -37,7 +37,8 @@ function drawScores(draw: Draw): Scores {
     x.reduce((sum, value, i) => sum + (of.step * value + of.t) * (with_.step * y[i]! + with_.t), 0);
   const plain: Found = { step: 1, t: 0 };
   const d = q.map((rows, head) => rows.map((row) => k[head]!.map((key) => dot(row, key, plain, plain))));
-  const stride = tokens * 4 + 4 * draw.int(0, 3);
+  const int16 = draw.chance();
+  const stride = (tokens + draw.int(0, 3)) * (int16 ? 2 : 4);
   const keyStride = tokens * 4 + 4 * draw.int(0, 3);
   const sums = k.map((keys) => [keys.map((key) => key.reduce((sum, code) => sum + code, 0))]);
   return {
@@ -46,7 +47,8 @@ function drawScores(draw: Draw): Scores {
     fields: {
       tokens,
       heads,
-      acc_off: bench.putBlocks([d.flat()], heads * tokens * stride, stride),
+      acc_int16: Number(int16),
+      acc_off: bench.putBlocks([d.flat()], heads * tokens * stride, stride, int16),
       acc_stride: stride,
       found_a_off: bench.putFound([a]),
       found_b_off: b === NOT_FOUND ? 0 : bench.putFound([b]),

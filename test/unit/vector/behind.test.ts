@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { STEP, STEP_BYTES } from '../../../src/native/steps.generated.js';
 import { Bench } from './bench.js';
-import { expectRefusal, fieldOf, firstConsumer, validRecords, withFields } from './valid.js';
+import { expectRefusal, fieldOf, firstConsumer, ROWS, validRecords, WIDTH, withFields } from './valid.js';
 
 const bench = new Bench();
 const WINDOW = bench.window.byteLength;
@@ -69,6 +69,8 @@ describe('a term', () => {
     { block: 131 },
     { block: 2 ** 31 },
     { sums_stride: 2 },
+    { acc_int16: 2 },
+    { acc_int16: 255 },
     { sums_stride: 2 ** 31 },
   ])('is refused with %o, and its producer with it', (fields) => {
     for (const name of ['AFFINE', 'NORM'] as const) {
@@ -77,6 +79,24 @@ describe('a term', () => {
         expectRefusal(bench, records, `${name}, term ${index}: ${JSON.stringify(fields)}`);
       }
     }
+  });
+
+  it('may have int16 accumulators, at even addresses', () => {
+    const short = (fields: Fields) => withFields(validRecords(bench, 'NORM'), 1, { acc_int16: 1, ...fields });
+    const count = short({}).byteLength / STEP_BYTES;
+    const acc = fieldOf(validRecords(bench, 'NORM'), 1, 'acc_off');
+    const stride = fieldOf(validRecords(bench, 'NORM'), 1, 'acc_stride');
+    const moved = { acc_off: acc + 2, acc_stride: stride - 2, block_stride: stride / 2 - 2 };
+    expect(() => bench.native.vectorRun(short(moved), 0, count)).not.toThrow();
+    expectRefusal(bench, short({ ...moved, acc_int16: 0 }), 'int32 at even addresses');
+    for (const [field, value] of Object.entries(moved))
+      expectRefusal(bench, short({ [field]: value - 1 }), `odd ${field}`);
+    // The last row ends with the window: rows of half the bytes begin later.
+    const last = WINDOW - (ROWS - 1) * stride;
+    const ends = (bytes: number) => ({ block_stride: (WIDTH / 2) * bytes, acc_off: last - WIDTH * bytes });
+    expect(() => bench.native.vectorRun(short(ends(2)), 0, count)).not.toThrow();
+    expectRefusal(bench, short({ ...ends(2), acc_off: ends(2).acc_off + 2 }), 'a row past the end');
+    expectRefusal(bench, short({ ...ends(2), acc_int16: 0 }), 'int32 past the end');
   });
 
   it('needs a found entry for every sequence', () => {

@@ -50,17 +50,18 @@ export class Bench {
     return off;
   }
 
-  /** Puts int32 values, blocks[block][row][column], at the given distances in bytes. */
+  /** Puts int32 or int16 values, blocks[block][row][column], at the given distances in bytes. */
   putBlocks(
     blocks: readonly (readonly (readonly number[])[])[],
     blockStride: number,
     rowStride: number,
+    int16 = false,
   ): number {
     const off = this.space(blocks.length * blockStride);
     for (const [block, rows] of blocks.entries()) {
       for (const [row, values] of rows.entries()) {
         this.window.set(
-          new Uint8Array(Int32Array.from(values).buffer),
+          new Uint8Array((int16 ? Int16Array : Int32Array).from(values).buffer),
           off + block * blockStride + row * rowStride,
         );
       }

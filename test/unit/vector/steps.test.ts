@@ -116,10 +116,11 @@ describe('SOFTMAX', () => {
       const [tokens, heads] = [draw.pick([1, 2, 5, 8, 9, 31, 40]), draw.int(1, 4)];
       const rows = heads * tokens;
       const scale = draw.fraction() / 4 + 0.001;
-      const spread = draw.pick([0, 5, 60, 3000]);
+      const spread = draw.pick([0, 5, 60, 3000, 32767]);
+      const int16 = draw.chance();
       const scores = upTo(rows).map(() => upTo(tokens).map(() => draw.int(-spread, spread)));
-      const stride = tokens * 4 + 4 * draw.int(0, 3);
-      const acc = bench.putBlocks([scores], rows * stride, stride);
+      const stride = (tokens + draw.int(0, 3)) * (int16 ? 2 : 4);
+      const acc = bench.putBlocks([scores], rows * stride, stride, int16);
       // A table holds the exponentials of a fixed scale; steps found at run time have none.
       const [q, k] = draw.chance()
         ? [null, null]
@@ -130,6 +131,7 @@ describe('SOFTMAX', () => {
         consumers: 1,
         tokens,
         heads,
+        acc_int16: Number(int16),
         acc_off: acc,
         acc_stride: stride,
         found_a_off: q ? bench.putFound(q) : 0,

@@ -30,9 +30,11 @@ export function drawTerm(bench: Bench, draw: Draw, shape: TermShape, { quarters,
   const real = () => (quarters ? draw.quarter() : draw.real());
   const blocks = width / block;
   const d = upTo(blocks).map(() => upTo(rows).map(() => upTo(block).map(() => draw.int(-most, most))));
-  const accStride = block * 4 + 4 * draw.int(0, 5);
-  const blockStride = rows * accStride + 4 * draw.int(0, 3);
-  const acc = bench.putBlocks(d, blockStride, accStride);
+  const int16 = most < 2 ** 15 && draw.chance();
+  const bytes = int16 ? 2 : 4;
+  const accStride = bytes * (block + draw.int(0, 5));
+  const blockStride = rows * accStride + bytes * draw.int(0, 3);
+  const acc = bench.putBlocks(d, blockStride, accStride, int16);
   const channels = byRow ? rows : width;
   const scales = draw.chance()
     ? Float64Array.from({ length: channels }, () => Math.abs(real()) + 0.25)
@@ -45,6 +47,7 @@ export function drawTerm(bench: Bench, draw: Draw, shape: TermShape, { quarters,
   const rowSums = draw.chance(0.3) ? upTo(blocks).map(() => upTo(rows).map(real)) : null;
   const fields = {
     acc_off: acc,
+    acc_int16: Number(int16),
     acc_stride: accStride,
     block,
     block_stride: blockStride,
