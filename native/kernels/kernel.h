@@ -63,5 +63,8 @@ extern const struct beta_kernel beta_kernel_portable;
 #if defined(__x86_64__)
 extern const struct beta_kernel beta_kernel_avx512;
 #endif
+#if defined(__aarch64__)
+extern const struct beta_kernel beta_kernel_neon;
+#endif
 
 #endif

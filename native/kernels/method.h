@@ -3,8 +3,8 @@
  * side by side, each row a lane. The other is *streamed* past it, a few rows at a time. Which is which is the kernel's
  * choice; a product is symmetric, and blocks.c turns the result around when A was held.
  *
- * Held bytes depend on nothing but the operand's own bytes, its format, k0, K and the method, so they can be kept as
- * long as those bytes do not change.
+ * Held bytes depend on nothing but the operand's own bytes, the formats of both operands, k0, K and the method, so they
+ * can be kept as long as those bytes do not change.
  */
 #ifndef BETA_KERNELS_METHOD_H
 #define BETA_KERNELS_METHOD_H

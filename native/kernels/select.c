@@ -7,6 +7,9 @@ static const struct beta_kernel *const kernels[] = {
 #if defined(__x86_64__)
     &beta_kernel_avx512,
 #endif
+#if defined(__aarch64__)
+    &beta_kernel_neon,
+#endif
     &beta_kernel_portable,
     NULL,
 };

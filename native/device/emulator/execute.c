@@ -83,6 +83,7 @@ static struct beta_held_key key_of(const struct beta_executor *executor, const b
   key.stride = (uint32_t)held->stride;
   key.rows = beta_panel_count(blocks, panel);
   key.format = held->bits | held->encoding << 8;
+  key.other_format = blocks->pair.streamed.bits | blocks->pair.streamed.encoding << 8;
   key.k0 = blocks->pair.k0;
   key.k = blocks->pair.k;
   key.row_bytes = row_bytes(held, blocks->pair.k0, blocks->pair.k);

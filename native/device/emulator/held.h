@@ -20,6 +20,7 @@ struct beta_held_key {
   const void *method;
   uint32_t off, stride, rows; /* the panel's rows in the window */
   uint32_t format;            /* of the held operand */
+  uint32_t other_format;      /* of the streamed one: layouts may contain sums weighted for it */
   uint32_t k0, k;
   uint32_t row_bytes; /* bytes of a row that are read */
 };

@@ -20,6 +20,20 @@ void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, ui
 
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
 
+/* 0 to 63 in bytes, and 0 to 31 in words: index vectors are computed from them. */
+static inline __m512i beta_iota8(void) {
+  const __m512i eight = _mm512_set1_epi64(0x0706050403020100);
+  return _mm512_add_epi8(eight, _mm512_set_epi64(0x3838383838383838, 0x3030303030303030, 0x2828282828282828,
+                                                 0x2020202020202020, 0x1818181818181818, 0x1010101010101010,
+                                                 0x0808080808080808, 0));
+}
+static inline __m512i beta_iota16(void) { return _mm512_cvtepu8_epi16(_mm512_castsi512_si256(beta_iota8())); }
+
+/* Bytes shifted right. */
+static inline __m512i beta_srl8(__m512i x, uint32_t by) {
+  return _mm512_and_si512(_mm512_srli_epi16(x, by), _mm512_set1_epi8((char)(0xFF >> by)));
+}
+
 static inline size_t beta_align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 #endif

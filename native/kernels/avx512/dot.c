@@ -10,10 +10,10 @@
 #if defined(__x86_64__)
 
 #define LANES 16u
-#define ROWS 8u
-#define TILE_ROWS 8u
-#define TILE_GROUPS 3u /* held groups that are multiplied at once with ROWS rows */
-#define COLUMNS 1008u  /* a multiple of LANES and of TILE_GROUPS */
+#define ROWS 16u    /* streamed at once, in tiles of TILE_ROWS */
+#define TILE_ROWS 4u
+#define TILE_GROUPS 4u /* held groups that are multiplied at once with TILE_ROWS rows */
+#define COLUMNS 256u
 #define VECTOR 64u     /* bytes */
 
 /* Steps of four elements. */
@@ -66,44 +66,41 @@ static inline void transpose(__m512i x[16]) {
 }
 
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const struct beta_coefficients of = beta_coefficients_of(&pair->held);
+  const struct beta_unpacker unpacker = beta_unpacker_of(&pair->held, pair->k0, pair->k);
   const uint8_t *from = pair->held.row0 + (uint64_t)first * pair->held.stride;
-  int32_t sum[LANES] = {0};
+  const bool moved = moves_held(pair);
+  __m512i sum = _mm512_setzero_si512(); /* of what is multiplied, lane by lane */
   uint8_t *square_to = to + VECTOR;
   for (uint32_t w = 0; 64 * w < pair->k; w++) {
     __m512i square[16];
     for (uint32_t l = 0; l < LANES; l++) {
-      /* Lanes without a row are never read. */
-      square[l] = l < count ? beta_bytes(&pair->held, &of, from + l * pair->held.stride, pair->k0, pair->k, w,
-                                         moves_streamed(pair) ? &sum[l] : NULL)
-                            : _mm512_setzero_si512();
-      if (moves_held(pair)) square[l] = move(square[l], pair->k - 64 * w);
+      /* Lanes without a row repeat the last one: their results are never read. */
+      square[l] = beta_unpack(&unpacker, from + (l < count ? l : count - 1) * pair->held.stride, w);
+      if (moved) square[l] = move(square[l], pair->k - 64 * w);
     }
     transpose(square);
-    for (uint32_t s = 0; s < 16; s++, square_to += VECTOR) _mm512_store_si512(square_to, square[s]);
+    for (uint32_t s = 0; s < 16; s++, square_to += VECTOR) {
+      sum = beta_add_values(sum, square[s], false);
+      _mm512_store_si512(square_to, square[s]);
+    }
   }
-  int32_t *term = (int32_t *)(void *)to;
-  for (uint32_t l = 0; l < LANES; l++) {
-    /* The sum over b as it is multiplied: moved values count without the 128. */
-    const int32_t moved = sum[l] - (moves_held(pair) ? 128 * (int32_t)pair->k : 0);
-    term[l] = moves_streamed(pair) ? -128 * moved : 0;
-  }
+  const __m512i factor = _mm512_set1_epi32(moves_streamed(pair) ? -128 : 0);
+  _mm512_store_si512(to, _mm512_mullo_epi32(sum, factor));
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
+  const struct beta_unpacker unpacker = beta_unpacker_of(&pair->streamed, pair->k0, pair->k);
   const size_t bytes = row_bytes(pair);
-  for (uint32_t r = 0; r < ROWS; r++, to += bytes) {
-    const uint8_t *row =
-        pair->streamed.row0 + (uint64_t)(first + (r < count ? r : count - 1)) * pair->streamed.stride;
-    int32_t sum = 0;
+  const bool moved = moves_streamed(pair), counted = moves_held(pair);
+  for (uint32_t r = 0; r < count; r++, to += bytes) {
+    const uint8_t *row = pair->streamed.row0 + (uint64_t)(first + r) * pair->streamed.stride;
+    __m512i sums = _mm512_setzero_si512();
     for (uint32_t w = 0; 64 * w < pair->k; w++) {
-      const __m512i values =
-          beta_bytes(&pair->streamed, &of, row, pair->k0, pair->k, w, moves_held(pair) ? &sum : NULL);
-      _mm512_store_si512(to + VECTOR + 64 * (size_t)w,
-                         moves_streamed(pair) ? move(values, pair->k - 64 * w) : values);
+      const __m512i values = beta_unpack(&unpacker, row, w);
+      if (counted) sums = beta_add_values(sums, values, !moved);
+      _mm512_store_si512(to + VECTOR + 64 * (size_t)w, moved ? move(values, pair->k - 64 * w) : values);
     }
-    const int32_t term = moves_held(pair) ? 128 * sum : 0;
+    const int32_t term = counted ? 128 * _mm512_reduce_add_epi32(sums) : 0;
     memcpy(to, &term, sizeof term);
   }
 }
@@ -114,11 +111,11 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
   const size_t row = row_bytes(pair);
   const uint32_t steps = steps_of(pair);
   __m512i total[TILE_ROWS][TILE_GROUPS];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (uint32_t r = 0; r < TILE_ROWS; r++) {
     int32_t term;
     memcpy(&term, streamed + r * row, sizeof term);
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (uint32_t v = 0; v < groups; v++) {
       total[r][v] = _mm512_add_epi32(_mm512_load_si512(held + v * group_bytes), _mm512_set1_epi32(term));
     }
@@ -126,34 +123,39 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
   const uint8_t *b = held + VECTOR, *a = streamed + VECTOR;
   for (uint32_t s = 0; s < steps; s++, b += VECTOR, a += 4) {
     __m512i lanes[TILE_GROUPS];
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (uint32_t v = 0; v < groups; v++) lanes[v] = _mm512_load_si512(b + v * group_bytes);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE_ROWS; r++) {
       int32_t four;
       memcpy(&four, a + r * row, sizeof four);
       const __m512i broadcast = _mm512_set1_epi32(four);
-#pragma GCC unroll 3
+#pragma GCC unroll 4
       for (uint32_t v = 0; v < groups; v++) total[r][v] = _mm512_dpbusd_epi32(total[r][v], broadcast, lanes[v]);
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (uint32_t r = 0; r < TILE_ROWS; r++) {
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (uint32_t v = 0; v < groups; v++) _mm512_storeu_si512(dot + r * dot_stride + v * LANES, total[r][v]);
   }
 }
 
 static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                      uint32_t count, int32_t *dot, size_t dot_stride) {
-  (void)count; /* rows are multiplied all at once */
   const size_t group_bytes = beta_align64(held_bytes(pair));
-  uint32_t v = 0;
-  for (; v + 3 <= groups; v += 3) {
-    multiply_tile(pair, held + v * group_bytes, group_bytes, streamed, 3, dot + v * LANES, dot_stride);
-  }
-  for (; v < groups; v++) {
-    multiply_tile(pair, held + v * group_bytes, group_bytes, streamed, 1, dot + v * LANES, dot_stride);
+  for (uint32_t v = 0; v < groups;) {
+    const uint32_t part = groups - v < TILE_GROUPS ? 1 : TILE_GROUPS;
+    for (uint32_t r = 0; r < count; r += TILE_ROWS) {
+      const uint8_t *rows = streamed + r * row_bytes(pair);
+      int32_t *at = dot + r * dot_stride + v * LANES;
+      if (part == TILE_GROUPS) {
+        multiply_tile(pair, held + v * group_bytes, group_bytes, rows, TILE_GROUPS, at, dot_stride);
+      } else {
+        multiply_tile(pair, held + v * group_bytes, group_bytes, rows, 1, at, dot_stride);
+      }
+    }
+    v += part;
   }
 }
 

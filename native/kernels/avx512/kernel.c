@@ -8,7 +8,7 @@ static bool supported(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
-         __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("bmi2");
+         __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("gfni") && __builtin_cpu_supports("bmi2");
 }
 
 static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
@@ -18,7 +18,7 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   if (many == 1) return &beta_avx512_popcount;
   if (few == 1 && many == 2) return &beta_avx512_lookup8;
   if (few == 1 && many == 4) return &beta_avx512_lookup4;
-  if (few == 1 || (few == 2 && many == 8)) return &beta_avx512_lookup16;
+  if (few == 1) return &beta_avx512_lookup16;
   if (few == 2 && many == 2) return &beta_avx512_popcount;
   return &beta_avx512_dot;
 }

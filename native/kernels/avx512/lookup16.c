@@ -59,13 +59,14 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const struct beta_unpacker unpacker = beta_unpacker_of(&pair->streamed, pair->k0, pair->k);
   const size_t bytes = row_bytes(pair);
   const bool is_unsigned = pair->streamed.encoding == BETA_ENC_U;
   uint8_t values[64 * BETA_ROW_WORDS_MAX];
   for (uint32_t r = 0; r < ROWS; r++, to += bytes) {
     const uint64_t row = first + (r < count ? r : count - 1);
     const int32_t sum =
-        beta_row_bytes(&pair->streamed, pair->streamed.row0 + row * pair->streamed.stride, pair->k0, pair->k, values);
+        beta_row_bytes(&unpacker, pair->streamed.row0 + row * pair->streamed.stride, values);
     memcpy(to, &sum, sizeof sum);
     memset(to + VECTOR + 2 * (size_t)pair->k, 0, bytes - VECTOR - 2 * (size_t)pair->k);
     for (uint32_t k = 0; k < pair->k; k += 32) { /* zeros behind the last value */
@@ -90,27 +91,19 @@ struct patterns {
 };
 
 static struct patterns patterns_of(uint32_t bias) {
-  uint16_t element[3][32], low[2][32], high[2][32], biases[32];
-  struct patterns patterns;
-  for (uint32_t t = 0; t < 3; t++) {
-    patterns.set[t] = 0;
-    for (uint32_t i = 0; i < 32; i++) {
-      const uint32_t upper = i % 16 / 8; /* words 8 to 11 of 16 are the sums of the other two values */
-      element[t][i] = (uint16_t)(i / 16 * FIVE + upper * 3 + t);
-      if (upper == 0 || t < 2) patterns.set[t] |= (i >> t & 1) << i;
-    }
-    patterns.element[t] = _mm512_loadu_si512(element[t]);
-  }
+  const __m512i iota = beta_iota16(), group = _mm512_srli_epi16(iota, 4);
+  /* Words 8 to 11 of 16 are the sums of the other two values. */
+  const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(iota, 3), _mm512_set1_epi16(1));
+  struct patterns patterns = {.set = {0xAAAAAAAA, 0xCCCCCCCC, 0x00F000F0}};
+  patterns.element[0] = _mm512_add_epi16(_mm512_mullo_epi16(group, _mm512_set1_epi16(FIVE)),
+                                         _mm512_mullo_epi16(upper, _mm512_set1_epi16(3)));
+  patterns.element[1] = _mm512_add_epi16(patterns.element[0], _mm512_set1_epi16(1));
+  patterns.element[2] = _mm512_add_epi16(patterns.element[0], _mm512_set1_epi16(2));
   for (uint32_t q = 0; q < 2; q++) {
-    for (uint32_t i = 0; i < 32; i++) {
-      low[q][i] = (uint16_t)(16 * q + i % 8);
-      high[q][i] = (uint16_t)(16 * q + 8 + i / 8);
-    }
-    patterns.low[q] = _mm512_loadu_si512(low[q]);
-    patterns.high[q] = _mm512_loadu_si512(high[q]);
+    patterns.low[q] = _mm512_add_epi16(_mm512_and_si512(iota, _mm512_set1_epi16(7)), _mm512_set1_epi16((short)(16 * q)));
+    patterns.high[q] = _mm512_add_epi16(_mm512_srli_epi16(iota, 3), _mm512_set1_epi16((short)(16 * q + 8)));
   }
-  for (uint32_t i = 0; i < 32; i++) biases[i] = (uint16_t)(i % 16 < 8 ? bias : 0);
-  patterns.bias = _mm512_loadu_si512(biases);
+  patterns.bias = _mm512_maskz_set1_epi16(0x00FF00FF, (short)bias);
   return patterns;
 }
 

@@ -58,21 +58,17 @@ static inline __m512i table_of(const uint8_t *values, const __m512i element[4], 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const struct beta_unpacker unpacker = beta_unpacker_of(&pair->streamed, pair->k0, pair->k);
   const uint32_t steps = steps_of(pair);
-  uint8_t indices[VECTOR], values[64 * BETA_ROW_WORDS_MAX];
+  const __m512i table_first = _mm512_slli_epi16(beta_srl8(beta_iota8(), 4), 2);
+  const __mmask64 set[4] = {0xAAAAAAAAAAAAAAAA, 0xCCCCCCCCCCCCCCCC, 0xF0F0F0F0F0F0F0F0, 0xFF00FF00FF00FF00};
   __m512i element[4];
-  __mmask64 set[4] = {0};
-  for (uint32_t t = 0; t < 4; t++) {
-    for (uint32_t i = 0; i < VECTOR; i++) {
-      indices[i] = (uint8_t)(i / 16 * 4 + t);
-      set[t] |= (__mmask64)(i >> t & 1) << i;
-    }
-    element[t] = _mm512_loadu_si512(indices);
-  }
+  for (uint32_t t = 0; t < 4; t++) element[t] = _mm512_add_epi8(table_first, _mm512_set1_epi8((char)t));
+  uint8_t values[64 * BETA_ROW_WORDS_MAX];
   for (uint32_t r = 0; r < ROWS; r++) {
     const uint64_t row = first + (r < count ? r : count - 1);
     const int32_t sum =
-        beta_row_bytes(&pair->streamed, pair->streamed.row0 + row * pair->streamed.stride, pair->k0, pair->k, values);
+        beta_row_bytes(&unpacker, pair->streamed.row0 + row * pair->streamed.stride, values);
     memcpy(to + 4 * r, &sum, sizeof sum);
     uint8_t *table = to + VECTOR + r * VECTOR;
     for (uint32_t s = 0; s < steps; s++, table += ROWS * VECTOR) {

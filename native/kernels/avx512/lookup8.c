@@ -72,12 +72,12 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const struct beta_unpacker unpacker = beta_unpacker_of(&pair->streamed, pair->k0, pair->k);
   const size_t bytes = row_bytes(pair);
   for (uint32_t r = 0; r < ROWS; r++, to += bytes) {
     /* Rows behind the last repeat it: their results are never read. */
     const uint64_t row = first + (r < count ? r : count - 1);
-    const int32_t sum = beta_row_bytes(&pair->streamed, pair->streamed.row0 + row * pair->streamed.stride, pair->k0,
-                                       pair->k, to + 64);
+    const int32_t sum = beta_row_bytes(&unpacker, pair->streamed.row0 + row * pair->streamed.stride, to + 64);
     memcpy(to, &sum, sizeof sum);
     memset(to + 64 + pair->k, 0, bytes - 64 - pair->k);
   }
@@ -97,26 +97,19 @@ struct patterns {
 };
 
 static struct patterns patterns_of(uint32_t bias) {
-  uint8_t element[3][64], low[4][64], high[4][64], biases[64];
-  struct patterns patterns;
-  for (uint32_t t = 0; t < 3; t++) {
-    patterns.set[t] = 0;
-    for (uint32_t i = 0; i < 64; i++) {
-      element[t][i] = (uint8_t)(i / 16 * SIX + i % 16 / 8 * 3 + t);
-      patterns.set[t] |= (__mmask64)(i >> t & 1) << i;
-    }
-    patterns.element[t] = _mm512_loadu_si512(element[t]);
-  }
+  const __m512i iota = beta_iota8(), group = beta_srl8(iota, 4);
+  const __m512i upper = _mm512_and_si512(beta_srl8(iota, 3), _mm512_set1_epi8(1)); /* the second triple of a group */
+  /* 6 group + 3 upper = 3 (2 group + upper) */
+  const __m512i triple = _mm512_add_epi8(_mm512_add_epi8(group, group), upper);
+  struct patterns patterns = {.set = {0xAAAAAAAAAAAAAAAA, 0xCCCCCCCCCCCCCCCC, 0xF0F0F0F0F0F0F0F0}};
+  patterns.element[0] = _mm512_add_epi8(_mm512_add_epi8(triple, triple), triple);
+  patterns.element[1] = _mm512_add_epi8(patterns.element[0], _mm512_set1_epi8(1));
+  patterns.element[2] = _mm512_add_epi8(patterns.element[0], _mm512_set1_epi8(2));
   for (uint32_t q = 0; q < 4; q++) {
-    for (uint32_t i = 0; i < 64; i++) {
-      low[q][i] = (uint8_t)(16 * q + i % 8);
-      high[q][i] = (uint8_t)(16 * q + 8 + i / 8);
-    }
-    patterns.low[q] = _mm512_loadu_si512(low[q]);
-    patterns.high[q] = _mm512_loadu_si512(high[q]);
+    patterns.low[q] = _mm512_add_epi8(_mm512_and_si512(iota, _mm512_set1_epi8(7)), _mm512_set1_epi8((char)(16 * q)));
+    patterns.high[q] = _mm512_add_epi8(beta_srl8(iota, 3), _mm512_set1_epi8((char)(16 * q + 8)));
   }
-  for (uint32_t i = 0; i < 64; i++) biases[i] = (uint8_t)(i % 16 < 8 ? bias : 0);
-  patterns.bias = _mm512_loadu_si512(biases);
+  patterns.bias = _mm512_maskz_set1_epi8(0x00FF00FF00FF00FF, (char)bias);
   return patterns;
 }
 

@@ -285,12 +285,15 @@ static void multiply_word(const beta_pair *pair, const uint8_t *held, uint32_t g
   const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
   const size_t group = held_bytes(pair), tile = tile_bytes(pair);
   const __m512i factor = _mm512_set1_epi32(-held_of.c[0] * streamed_of.c[0] / 2 & 0xFFFF);
+  /* The ones of an operand count only where the other one is no PM1: mostly all rows have the same term. */
+  const bool same = pair->held.encoding == BETA_ENC_PM1;
   for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
-    const __m512i term = _mm512_load_si512(held);
+    const __m512i lanes = _mm512_load_si512(held);
     const __m512i b0 = _mm512_load_si512(held + 64), b1 = _mm512_load_si512(held + 128);
-    const uint8_t *rows = streamed;
+    const __m512i term = _mm512_add_epi32(lanes, _mm512_set1_epi32(*(const int32_t *)(const void *)streamed));
     int32_t *out = dot;
-    for (uint32_t t = 0; t < count; t += TILE, rows += tile) {
+    for (uint32_t t = 0; t < count; t += TILE) {
+      const uint8_t *rows = streamed + t / TILE * tile;
       const uint64_t *word = (const uint64_t *)(const void *)(rows + 64);
       const int32_t *row_term = (const int32_t *)(const void *)rows;
 #pragma GCC unroll 4
@@ -298,7 +301,7 @@ static void multiply_word(const beta_pair *pair, const uint8_t *held, uint32_t g
         const __m512i a = _mm512_set1_epi64((long long)word[r]);
         const __m512i x = interleave(_mm512_popcnt_epi64(_mm512_xor_si512(b0, a)),
                                      _mm512_popcnt_epi64(_mm512_xor_si512(b1, a)));
-        const __m512i total = _mm512_add_epi32(term, _mm512_set1_epi32(row_term[r]));
+        const __m512i total = same ? term : _mm512_add_epi32(lanes, _mm512_set1_epi32(row_term[r]));
         _mm512_storeu_si512(out, _mm512_dpwssd_epi32(total, x, factor));
       }
     }

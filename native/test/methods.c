@@ -1,0 +1,162 @@
+/*
+ * Products of every kernel that runs here, behind the engine's interface: all pairs of formats with operands that are
+ * extreme in every way a method could overflow on (all bits, only or all but the top plane, none, sparse), ragged shapes,
+ * and K up to the largest. `methods RUNS` repeats it with other shapes.
+ */
+#include "kernels/blocks.h"
+#include "test/support.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define OPERAND_BYTES ((size_t)1 << 20)
+#define OUTPUT_BYTES ((size_t)1 << 16)
+
+enum pattern { RANDOM, ONES, TOP, NOT_TOP, ZEROS, SPARSE, PATTERNS };
+
+struct bench {
+  uint8_t *a, *b, *panel, *scratch;
+  int32_t *out;
+  int32_t *values_a, *values_b; /* [row][k] */
+  uint64_t random;
+};
+
+static uint8_t byte_of(struct bench *bench, enum pattern pattern, bool top) {
+  const uint64_t random = next_random(&bench->random);
+  switch (pattern) {
+    case ONES: return 0xFF;
+    case TOP: return top ? 0xFF : 0;
+    case NOT_TOP: return top ? 0 : 0xFF;
+    case ZEROS: return 0;
+    case SPARSE: return (uint8_t)(random & random >> 8 & random >> 16) | (top && random >> 62 == 0 ? 0xFF : 0);
+    default: return (uint8_t)random;
+  }
+}
+
+/* Fills whole rows, so that bits outside [k0, k0 + k) are set as well. */
+static void fill(struct bench *bench, const beta_matrix *matrix, uint32_t rows, enum pattern pattern) {
+  for (uint64_t i = 0; i < rows * matrix->stride; i++) {
+    matrix->row0[i] = byte_of(bench, pattern, i % matrix->stride / 16 % matrix->bits == matrix->bits - 1);
+  }
+}
+
+/* Values by section 4. */
+static void decode(const beta_matrix *matrix, uint32_t rows, const beta_qmm *job, int32_t *to) {
+  for (uint32_t r = 0; r < rows; r++) {
+    for (uint32_t k = job->k0; k < job->k0 + job->k; k++) {
+      int32_t value = 0;
+      for (uint32_t i = 0; i < matrix->bits; i++) {
+        const uint64_t byte = r * matrix->stride + (uint64_t)(k / 128 * 16) * matrix->bits + 16 * i + k % 128 / 8;
+        const int32_t bit = matrix->row0[byte] >> k % 8 & 1;
+        value += matrix->encoding == BETA_ENC_S && i == matrix->bits - 1 ? -(bit << i) : bit << i;
+      }
+      *to++ = matrix->encoding == BETA_ENC_PM1 ? 2 * value - 1 : value;
+    }
+  }
+}
+
+static void run_job(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job) {
+  const beta_blocks blocks = beta_blocks_of(kernel, job, 1);
+  for (uint32_t panel = 0; panel < blocks.panels; panel++) {
+    beta_hold_panel(&blocks, panel, bench->panel);
+    for (uint32_t unit = 0; unit < blocks.units; unit++) {
+      beta_run_unit(&blocks, panel, unit, bench->panel, bench->scratch);
+    }
+  }
+}
+
+static bool agrees(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job) {
+  run_job(bench, kernel, job);
+  decode(&job->a, job->m, job, bench->values_a);
+  decode(&job->b, job->n, job, bench->values_b);
+  for (uint32_t m = 0; m < job->m; m++) {
+    for (uint32_t n = 0; n < job->n; n++) {
+      int64_t expected = 0;
+      for (uint32_t k = 0; k < job->k; k++) {
+        expected += (int64_t)bench->values_a[(size_t)m * job->k + k] * bench->values_b[(size_t)n * job->k + k];
+      }
+      const int32_t found = bench->out[m * (job->o.stride / 4) + n];
+      if (found == expected) continue;
+      return check(false, "%s: %u bits (%u) by %u (%u), m %u n %u k %u k0 %u: row %u column %u is %d, expected %lld",
+                   kernel->name, job->a.bits, job->a.encoding, job->b.bits, job->b.encoding, job->m, job->n, job->k,
+                   job->k0, m, n, found, (long long)expected);
+    }
+  }
+  return true;
+}
+
+static beta_matrix operand(uint8_t *row0, uint8_t format, const beta_qmm *job) {
+  const uint32_t bits = 1u << (format & 7);
+  const uint64_t stride = (uint64_t)((job->k0 + job->k + 127) / 128) * 16 * bits;
+  return (beta_matrix){.row0 = row0, .stride = stride, .bits = bits, .encoding = format >> 4};
+}
+
+/* A random shape: small, or with the longest rows, or with more rows or columns than any tile. */
+static beta_qmm shape(struct bench *bench) {
+  const uint64_t random = next_random(&bench->random);
+  const uint32_t kind = random % 8;
+  beta_qmm job = {.k = 1 + (random >> 8) % 1300, .m = 1 + (random >> 20) % 9, .n = 1 + (random >> 28) % 70};
+  if (kind < 2) {
+    job.k = kind == 0 ? BETA_MAX_K_LIMIT : 1 + (random >> 8) % BETA_MAX_K_LIMIT;
+    job.m = 1 + job.m % 5;
+    job.n = 1 + job.n % 5;
+  }
+  if ((random >> 40 & 1) != 0) {
+    const uint32_t m = job.m;
+    job.m = job.n;
+    job.n = m;
+  }
+  if ((random >> 41 & 1) != 0) job.k0 = (random >> 42) % 128;
+  return job;
+}
+
+static void test_kernel(struct bench *bench, const struct beta_kernel *kernel, uint32_t runs) {
+  static const uint8_t formats[] = {0x00, 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13, 0x20};
+  uint32_t cases = 0;
+  for (size_t a = 0; a < COUNT(formats); a++) {
+    bool good = true;
+    for (uint32_t i = 0; i < runs * COUNT(formats) * PATTERNS * PATTERNS && good; i++, cases++) {
+      beta_qmm job = shape(bench);
+      job.a = operand(bench->a, formats[a], &job);
+      job.b = operand(bench->b, formats[i % COUNT(formats)], &job);
+      job.o = (beta_matrix){(uint8_t *)bench->out, (4 * (uint64_t)job.n + 15) / 16 * 16, 32, BETA_ENC_S};
+      fill(bench, &job.a, job.m, i / COUNT(formats) % PATTERNS);
+      fill(bench, &job.b, job.n, i / COUNT(formats) / PATTERNS % PATTERNS);
+      good = agrees(bench, kernel, &job);
+    }
+    check(good, "%s: A format 0x%02X by every format at the extremes", kernel->name, formats[a]);
+  }
+  printf("# %s: %u products\n", kernel->name, cases);
+}
+
+int main(int count, char **arguments) {
+  const long runs = count > 1 ? strtol(arguments[1], NULL, 10) : 1;
+  if (runs < 1) {
+    fprintf(stderr, "usage: %s [RUNS], at least 1\n", arguments[0]);
+    return 2;
+  }
+  /* The longest operand: 6 rows of K = 16384 from k0 = 127 at 8 bits, or 70 of 1300. */
+  struct bench bench = {
+      .a = aligned_alloc(64, OPERAND_BYTES),
+      .b = aligned_alloc(64, OPERAND_BYTES),
+      .panel = aligned_alloc(64, BETA_PANEL_BYTES_MAX),
+      .scratch = aligned_alloc(64, BETA_SCRATCH_BYTES),
+      .out = aligned_alloc(64, OUTPUT_BYTES),
+      .values_a = malloc(sizeof(int32_t) * OPERAND_BYTES),
+      .values_b = malloc(sizeof(int32_t) * OPERAND_BYTES),
+      .random = 88172645463325252u,
+  };
+  if (bench.a == NULL || bench.b == NULL || bench.panel == NULL || bench.scratch == NULL || bench.out == NULL ||
+      bench.values_a == NULL || bench.values_b == NULL) {
+    return 1;
+  }
+  for (const struct beta_kernel *const *kernel = beta_kernels(); *kernel != NULL; kernel++) {
+    if ((*kernel)->supported()) test_kernel(&bench, *kernel, (uint32_t)runs);
+  }
+  free(bench.a);
+  free(bench.b);
+  free(bench.panel);
+  free(bench.scratch);
+  free(bench.out);
+  free(bench.values_a);
+  free(bench.values_b);
+  return finish();
+}
