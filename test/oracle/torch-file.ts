@@ -8,7 +8,7 @@ import type { OracleTensor } from './quantisers.js';
 /**
  * The file for one state_dict.
  *
- * @param tensors  float32 (FloatStorage) or float64 (DoubleStorage) tensors, each with a storage of its own
+ * @param tensors  float32 (FloatStorage) or float64 (DoubleStorage) tensors; those with the same `data` share a storage, as tied weights do
  * @param modules  the module names torch lists in `_metadata`, '' first
  * @param root     the folder inside the zip file: torch takes the file's name without its ending
  */
@@ -18,7 +18,7 @@ export function torchSave(
   root = 'pytorch_model',
 ): Buffer {
   const entries = new Map([[`${root}/data.pkl`, pickleStateDict(tensors, modules)]]);
-  const storages = [...tensors.values()].map(({ data }, i) => ({ key: String(i), data }));
+  const storages = storagesOf(tensors).map((data, i) => ({ key: String(i), data }));
   // torch 1.13 sorts the keys as strings.
   for (const { key, data } of storages.sort((a, b) => (a.key < b.key ? -1 : 1))) {
     entries.set(`${root}/data/${key}`, Buffer.from(data.buffer, data.byteOffset, data.byteLength));
@@ -75,10 +75,16 @@ export function bitModules(layers: number): string[] {
   ];
 }
 
+/** The storages, in the order in which their first tensors come. */
+function storagesOf(tensors: Map<string, OracleTensor>): OracleTensor['data'][] {
+  return [...new Set([...tensors.values()].map(({ data }) => data))];
+}
+
 function pickleStateDict(tensors: Map<string, OracleTensor>, modules: string[]): Buffer {
   const pickle = new Pickle();
+  const keys = new Map(storagesOf(tensors).map((data, i) => [data, String(i)]));
   pickle.emptyOrderedDict();
-  pickle.items([...tensors], ([name, { shape, data }], i) => {
+  pickle.items([...tensors], ([name, { shape, data }]) => {
     pickle.text(name);
     pickle.shared('global:rebuild', () => pickle.global('torch._utils', '_rebuild_tensor_v2'));
     pickle.op('(');
@@ -86,7 +92,8 @@ function pickleStateDict(tensors: Map<string, OracleTensor>, modules: string[]):
     pickle.op('(');
     pickle.shared('storage', () => pickle.string('storage'));
     pickle.shared(`global:${storage}`, () => pickle.global('torch', storage));
-    pickle.text(String(i));
+    const key = keys.get(data)!;
+    pickle.shared(`key:${key}`, () => pickle.string(key));
     pickle.shared('cpu', () => pickle.string('cpu'));
     pickle.integer(data.length);
     pickle.op('t').remember().op('Q');

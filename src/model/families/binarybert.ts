@@ -22,6 +22,7 @@ function importBinaryBert(checkpoint: Checkpoint, context: ImportContext): Model
   settings.require('weight_bits', 1, 'the split model has one-bit weights; 2 means it was not split yet');
   settings.expect('weight_quant_method', 'bwn');
   settings.expect('input_layerwise', true);
+  settings.expect('not_quantize_attention', false);
   const method = settings.oneOf(
     'input_quant_method',
     ['uniform', 'lsq'] as const,

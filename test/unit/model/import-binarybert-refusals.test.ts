@@ -77,6 +77,7 @@ test.each([
   ['unsupported', 'weight_quant_method', 'twn', /bwn/],
   ['bad-config', 'sym_quant_qkvo', 'yes', /true or false/],
   ['unsupported', 'input_layerwise', false, /only true/],
+  ['unsupported', 'not_quantize_attention', true, /only false/],
 ] as const)('%s: %s = %j', async (code, setting, value, says) => {
   await refuses(code, [`config.json: ${setting} is`, says], ({ config }) => {
     if (value === undefined) delete config[setting];
