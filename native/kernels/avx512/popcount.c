@@ -49,6 +49,18 @@ static int32_t weight_of(const struct beta_coefficients *of) {
   return sum;
 }
 
+/* The word at `at` of eight rows. A gather instruction takes three times as long. */
+static inline __m512i load_words(const uint8_t *const row[8], uint64_t at) {
+  __m128i two[4];
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < 4; i++) {
+    const __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i] + at));
+    two[i] = _mm_unpacklo_epi64(low, _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i + 1] + at)));
+  }
+  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(two[1], two[0])),
+                            _mm256_set_m128i(two[3], two[2]), 1);
+}
+
 /*
  * A group: 16 int32 terms of the lanes, then for every plane and word two vectors, of the even lanes and of the odd lanes: the counts
  * of both then fit side by side as the 32-bit halves of one vector.
@@ -57,12 +69,11 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   const struct beta_coefficients of = beta_coefficients_of(&pair->held);
   const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
   const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
-  const uint8_t *from = pair->held.row0 + first * pair->held.stride;
-  /* Lanes without a row repeat the last one: their results are never read. */
-  const __m512i last = _mm512_set1_epi64(count - 1), stride = _mm512_set1_epi64((long long)pair->held.stride);
-  const __m512i even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), odd = _mm512_add_epi64(even, _mm512_set1_epi64(1));
-  const __m512i index[2] = {_mm512_mullo_epi64(_mm512_min_epu64(even, last), stride),
-                            _mm512_mullo_epi64(_mm512_min_epu64(odd, last), stride)};
+  const uint8_t *row[2][8]; /* even and odd lanes */
+  for (uint32_t l = 0; l < LANES; l++) {
+    /* Lanes without a row repeat the last one: their results are never read. */
+    row[l % 2][l / 2] = pair->held.row0 + (uint64_t)(first + (l < count ? l : count - 1)) * pair->held.stride;
+  }
   __m512i term[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
   __m512i *out = (__m512i *)(void *)to + 1;
   for (uint32_t j = 0; j < of.planes; j++) {
@@ -70,9 +81,9 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
     __m512i before[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     for (uint32_t w = 0; w < words; w++) {
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
-      const uint8_t *word = from + beta_word_offset(&pair->held, first_word + w, j);
+      const uint64_t at = beta_word_offset(&pair->held, first_word + w, j);
       for (uint32_t half = 0; half < 2; half++) {
-        const __m512i bits = _mm512_and_si512(_mm512_i64gather_epi64(index[half], word, 1), mask);
+        const __m512i bits = _mm512_and_si512(load_words(row[half], at), mask);
         term[half] = _mm512_add_epi64(term[half], _mm512_mullo_epi64(_mm512_popcnt_epi64(bits), c));
         *out++ = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before[half]);
         before[half] = bits;
@@ -97,8 +108,7 @@ static __m512i masks_of(const beta_pair *pair, uint32_t w, uint32_t words) {
  * A tile of rows of one plane, whose words lie side by side: eight words of four rows at a time. Returns c times the ones of
  * each row.
  */
-static __m128i stream_tile(const beta_pair *pair, const uint8_t *from, const uint64_t offset[TILE], int32_t c,
-                            uint64_t *to) {
+static __m128i stream_tile(const beta_pair *pair, const uint8_t *const row[TILE], int32_t c, uint64_t *to) {
   const uint32_t words = beta_word_count(pair->k0, pair->k);
   const uint64_t at = 8 * (uint64_t)beta_first_word(pair->k0);
   const __m512i lows = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), highs = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
@@ -109,7 +119,7 @@ static __m128i stream_tile(const beta_pair *pair, const uint8_t *from, const uin
     __m512i x[TILE];
 #pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE; r++) {
-      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, from + offset[r] + at + 8 * (uint64_t)w), mask);
+      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, row[r] + at + 8 * (uint64_t)w), mask);
       sum[r] = _mm512_add_epi64(sum[r], _mm512_popcnt_epi64(x[r]));
       x[r] = _mm512_xor_si512(x[r], _mm512_bslli_epi128(x[r], 8)); /* a word and its pair */
     }
@@ -130,9 +140,8 @@ static __m128i stream_tile(const beta_pair *pair, const uint8_t *from, const uin
 }
 
 /* Two tiles of rows of any number of planes, word by word; returns the sum over planes of c_i times their ones. */
-static __m256i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first, uint8_t *to) {
+static __m256i stream_tiles(const beta_pair *pair, const uint8_t *const row[2 * TILE], uint8_t *to) {
   const struct beta_coefficients of = beta_coefficients_of(&pair->streamed);
-  const uint8_t *from = pair->streamed.row0 + (uint64_t)first * pair->streamed.stride;
   const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
   __m512i sum = _mm512_setzero_si512();
   for (uint32_t i = 0; i < of.planes; i++) {
@@ -140,9 +149,9 @@ static __m256i stream_tiles(const beta_pair *pair, __m512i index, uint32_t first
     uint64_t *next = (uint64_t *)(void *)((uint8_t *)plane + tile_bytes(pair));
     __m512i before = _mm512_setzero_si512(), ones = _mm512_setzero_si512();
     for (uint32_t w = 0; w < words; w++) {
-      const uint8_t *word = from + beta_word_offset(&pair->streamed, first_word + w, i);
+      const uint64_t at = beta_word_offset(&pair->streamed, first_word + w, i);
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
-      const __m512i bits = _mm512_and_si512(_mm512_i64gather_epi64(index, word, 1), mask);
+      const __m512i bits = _mm512_and_si512(load_words(row, at), mask);
       const __m512i stored = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before);
       ones = _mm512_add_epi64(ones, _mm512_popcnt_epi64(bits));
       _mm256_store_si256((__m256i *)(void *)(plane + w * TILE), _mm512_castsi512_si256(stored));
@@ -161,21 +170,20 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   const __m256i weight = _mm256_set1_epi32(weight_of(&held_of));
   const __m256i constant = _mm256_set1_epi32(2 * of.z * held_of.z * (int32_t)pair->k);
   const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4, even = is_even(pair);
-  const __m512i steps = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
   for (uint32_t t = 0; t < count; t += 2 * TILE, to += 2 * tile_bytes(pair)) {
-    /* Rows behind the last repeat it: their results are never read. */
-    const __m512i rows = _mm512_min_epu64(steps, _mm512_set1_epi64(count - t - 1));
-    const __m512i index = _mm512_mullo_epi64(rows, _mm512_set1_epi64((long long)pair->streamed.stride));
+    const uint8_t *row[2 * TILE];
+    for (uint32_t r = 0; r < 2 * TILE; r++) {
+      /* Rows behind the last repeat it: their results are never read. */
+      const uint32_t at = t + r < count ? t + r : count - 1;
+      row[r] = pair->streamed.row0 + (uint64_t)(first + at) * pair->streamed.stride;
+    }
     __m256i sum;
     if (wide) {
-      uint64_t offset[2 * TILE];
-      _mm512_storeu_si512(offset, index);
-      const uint8_t *from = pair->streamed.row0 + (uint64_t)(first + t) * pair->streamed.stride;
-      const __m128i low = stream_tile(pair, from, offset, of.c[0], (uint64_t *)(void *)(to + 64));
+      const __m128i low = stream_tile(pair, row, of.c[0], (uint64_t *)(void *)(to + 64));
       uint64_t *high_to = (uint64_t *)(void *)(to + tile_bytes(pair) + 64);
-      sum = _mm256_set_m128i(stream_tile(pair, from, offset + TILE, of.c[0], high_to), low);
+      sum = _mm256_set_m128i(stream_tile(pair, row + TILE, of.c[0], high_to), low);
     } else {
-      sum = stream_tiles(pair, index, first + t, to);
+      sum = stream_tiles(pair, row, to);
     }
     __m256i term = _mm256_add_epi32(constant, _mm256_mullo_epi32(weight, sum));
     if (even) term = _mm256_srai_epi32(term, 1);
