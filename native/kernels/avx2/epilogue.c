@@ -44,18 +44,14 @@ static inline struct entries entries_at(const beta_qmm *job, uint32_t row, uint3
 /* What a pass over the rows knows of the output. */
 struct output {
   const beta_qmm *job;
-  bool thresholds;
   __m256i low, high; /* ends of the range */
-  __m256i invert;    /* all ones where a one-bit code is the complement of what is compared */
-  __m256i above;     /* what m is moved by, to be compared with */
 };
 
-static struct output output_of(const struct beta_epilogue *epilogue) {
-  const beta_matrix *o = &epilogue->job->o;
+static struct output output_of(const beta_qmm *job) {
+  const beta_matrix *o = &job->o;
   const bool is_unsigned = o->encoding == BETA_ENC_U;
   const int32_t low = is_unsigned ? 0 : -(1 << (o->bits - 1)), high = (int32_t)((1u << o->bits) - 1) + low;
-  return (struct output){epilogue->job, epilogue->thresholds, _mm256_set1_epi32(low), _mm256_set1_epi32(high),
-                         _mm256_set1_epi32(o->encoding == BETA_ENC_S ? -1 : 0), _mm256_set1_epi32(is_unsigned ? 0 : -1)};
+  return (struct output){job, _mm256_set1_epi32(low), _mm256_set1_epi32(high)};
 }
 
 /* r of 8 columns where it is within +-2^24, else anything beyond on its side. */
@@ -83,31 +79,44 @@ static inline __m256i encode(const struct output *output, __m256i r) {
   return _mm256_cmpgt_epi32(r, _mm256_set1_epi32(-1));
 }
 
-/* Thresholds of 8 columns of `rows` rows, whose byte lies at `to`. */
-static inline void store_thresholds(const struct output *output, uint32_t row, uint32_t rows, uint32_t column,
-                                    const int32_t *dot, size_t stride, uint8_t *to) {
-  const beta_qmm *job = output->job;
-  struct entries entries = entries_at(job, row, column);
-  for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
-    if (job->table_by_row) entries = entries_at(job, row + r, column);
-    const __m256i m = _mm256_srai_epi32(entries.mul, 31);
-    const __m256i x = _mm256_xor_si256(_mm256_add_epi32(beta_load256(dot), entries.bias), m);
-    const __m256i reached = _mm256_cmpgt_epi32(x, _mm256_add_epi32(m, output->above));
-    *to = sign_bits(_mm256_xor_si256(reached, output->invert));
+/* Where the bits of 8 columns, which share a byte of each plane and so lie inside one block, begin. */
+static inline uint8_t *byte_of(const beta_qmm *job, uint32_t row, uint32_t column) {
+  const uint32_t element = job->n0 + column;
+  return job->o.row0 + row * job->o.stride +
+         (uint64_t)(element / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * job->o.bits + element % BETA_BLOCK_ELEMENTS / 8;
+}
+
+/* m of 8 columns, and what x is compared with. */
+struct thresholds {
+  __m256i bias, m, limit;
+};
+
+static inline struct thresholds thresholds_at(const beta_qmm *job, uint32_t row, uint32_t column) {
+  const struct entries entries = entries_at(job, row, column);
+  const __m256i m = _mm256_srai_epi32(entries.mul, 31);
+  const __m256i below = _mm256_set1_epi32(job->o.encoding == BETA_ENC_U ? 0 : -1);
+  return (struct thresholds){entries.bias, m, _mm256_add_epi32(m, below)};
+}
+
+static inline void compare(const beta_qmm *job, uint32_t row, uint32_t rows, uint32_t column, const int32_t *dot,
+                           size_t stride) {
+  const uint8_t complement = job->o.encoding == BETA_ENC_S ? 0xFF : 0;
+  const uint64_t out_stride = job->o.stride;
+  const bool by_row = job->table_by_row;
+  uint8_t *to = byte_of(job, row, column);
+  struct thresholds at = thresholds_at(job, row, column);
+  for (uint32_t r = 0; r < rows; r++, to += out_stride, dot += stride) {
+    if (by_row) at = thresholds_at(job, row + r, column);
+    const __m256i x = _mm256_xor_si256(_mm256_add_epi32(beta_load256(dot), at.bias), at.m);
+    *to = (uint8_t)(sign_bits(_mm256_cmpgt_epi32(x, at.limit)) ^ complement);
   }
 }
 
-/* 8 columns of rows. They share a byte of each plane, so they lie inside one block. */
 static inline void store_planes(const struct output *output, uint32_t row, uint32_t rows, uint32_t column,
                                 const int32_t *dot, size_t stride) {
   const beta_qmm *job = output->job;
-  const uint32_t element = job->n0 + column, bits = job->o.bits;
-  uint8_t *to = job->o.row0 + row * job->o.stride +
-                (uint64_t)(element / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits + element % BETA_BLOCK_ELEMENTS / 8;
-  if (output->thresholds) {
-    store_thresholds(output, row, rows, column, dot, stride, to);
-    return;
-  }
+  const uint32_t bits = job->o.bits;
+  uint8_t *to = byte_of(job, row, column);
   struct entries entries = entries_at(job, row, column);
   for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
     if (job->table_by_row) entries = entries_at(job, row + r, column);
@@ -145,10 +154,12 @@ void beta_avx2_epilogue(const struct beta_epilogue *epilogue, uint32_t row, uint
     store_int32(&job->o, row, rows, column, columns, dot, stride);
     return;
   }
-  const struct output output = output_of(epilogue);
+  const struct output output = output_of(job);
   const uint32_t whole = columns / STEP * STEP;
   for (uint32_t i = 0; i < whole; i += STEP) {
-    if (job->o.bits == 16) {
+    if (epilogue->thresholds) {
+      compare(job, row, rows, column + i, dot + i, stride);
+    } else if (job->o.bits == 16) {
       store_int16(&output, row, rows, column + i, dot + i, stride);
     } else {
       store_planes(&output, row, rows, column + i, dot + i, stride);

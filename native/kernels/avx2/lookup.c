@@ -87,10 +87,10 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
 }
 
 /*
- * The tables of 32 codes of at most 4 bits: tables i and i + 4 in the halves of table[i]. Entry n is low[n % 4] + high[n / 4],
- * where low and high are the sums of two codes each: 0, a, b, a + b.
+ * The tables of codes of at most 4 bits, 16 in either half: those of step i are the halves of table[i]. Entry n is
+ * low[n % 4] + high[n / 4], where low and high are the sums of two codes each: 0, a, b, a + b.
  */
-static inline void build_narrow(__m256i codes, __m256i table[4]) {
+static inline void build_tables(__m256i codes, __m256i table[4]) {
   const __m256i first = _mm256_slli_epi16(codes, 8); /* 0, a */
   const __m256i sums = _mm256_and_si256(_mm256_add_epi8(codes, first), _mm256_set1_epi16((short)0xFF00));
   const __m256i second = _mm256_or_si256(_mm256_srli_epi16(codes, 8), sums); /* b, a + b */
@@ -105,43 +105,48 @@ static inline void build_narrow(__m256i codes, __m256i table[4]) {
   }
 }
 
-static inline void store_tables(const __m256i table[4], uint8_t *to) {
+/* 16 codes of two rows of at most 4 bits: neighbouring tables. */
+static inline void build_narrow(const uint8_t *codes, const uint8_t *next_row, uint8_t *to) {
+  __m256i table[4];
+  build_tables(_mm256_loadu2_m128i((const __m128i *)(const void *)next_row, (const __m128i *)(const void *)codes), table);
 #pragma GCC unroll 4
-  for (uint32_t i = 0; i < 4; i++) {
-    _mm_store_si128((__m128i *)(void *)(to + i * STEP_BYTES), _mm256_castsi256_si128(table[i]));
-    _mm_store_si128((__m128i *)(void *)(to + (i + 4) * STEP_BYTES), _mm256_extracti128_si256(table[i], 1));
-  }
+  for (uint32_t i = 0; i < 4; i++) beta_store256(to + i * STEP_BYTES, table[i]);
 }
 
-/* The pairs of tables of 32 codes of 8 bits. The sums of both halves of the codes are low + 16 high. */
-static inline void build_wide(__m256i codes, __m256i lower[4], __m256i upper[4]) {
+/*
+ * 16 codes of 8 bits, whose halves' sums are first the halves of a vector: low + 16 high = 32 upper + lower. With the halves exchanged
+ * in `other`, upper = high / 2 + carry, and lower = (low + 16 high) % 32.
+ */
+static inline void build_wide(const uint8_t *codes, uint8_t *to) {
+  const __m128i both = _mm_load_si128((const __m128i *)(const void *)codes);
   const __m256i four = _mm256_set1_epi8(15);
-  build_narrow(_mm256_and_si256(codes, four), lower);
-  build_narrow(_mm256_and_si256(_mm256_srli_epi16(codes, 4), four), upper);
+  __m256i table[4];
+  build_tables(_mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(both, 4), both), four), table);
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < 4; i++) {
-    const __m256i odd = _mm256_slli_epi16(_mm256_and_si256(upper[i], _mm256_set1_epi8(1)), 4);
-    const __m256i sum = _mm256_add_epi8(lower[i], odd); /* at most 60 + 16 */
-    const __m256i carry = _mm256_and_si256(_mm256_srli_epi16(sum, SPLIT), _mm256_set1_epi8(7));
-    const __m256i half = _mm256_and_si256(_mm256_srli_epi16(upper[i], 1), _mm256_set1_epi8(0x7F));
-    lower[i] = _mm256_and_si256(sum, _mm256_set1_epi8((1 << SPLIT) - 1));
-    upper[i] = _mm256_add_epi8(half, carry);
+    const __m128i low = _mm256_castsi256_si128(table[i]), high = _mm256_extracti128_si256(table[i], 1);
+    const __m128i sum = _mm_add_epi8(low, _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(1)), 4)); /* to 60 + 16 */
+    const __m128i carry = _mm_and_si128(_mm_srli_epi16(sum, SPLIT), _mm_set1_epi8(7));
+    const __m128i half = _mm_and_si128(_mm_srli_epi16(high, 1), _mm_set1_epi8(0x7F));
+    __m128i *at = (__m128i *)(void *)(to + i * STEP_BYTES);
+    _mm_store_si128(at, _mm_and_si128(sum, _mm_set1_epi8((1 << SPLIT) - 1)));
+    _mm_store_si128(at + 1, _mm_add_epi8(half, carry));
   }
 }
 
-/* The tables of a chunk, [step][TABLES][entry]. */
+/* The tables of a chunk, [step][TABLES][entry]: of four rows, or of two of 8 bits. Those of rows beyond the last are never read. */
 static void build(const uint8_t *codes, size_t row, uint32_t rows, uint32_t words, bool wide, uint8_t *to) {
-  for (uint32_t r = 0; r < rows; r++, codes += row) {
-    uint8_t *at = to + r * (wide ? 2 : 1) * TABLE_BYTES;
-    for (uint32_t i = 0; i < words * 64; i += 32, at += 8 * STEP_BYTES) {
-      __m256i lower[4], upper[4];
+  for (uint32_t t = 0; t < TABLES; t += 2, to += 2 * TABLE_BYTES) {
+    const uint32_t r = wide ? t / 2 : t;
+    if (r >= rows) break;
+    const uint8_t *from = codes + r * row, *next_row = from + (r + 1 < rows ? row : 0);
+    uint8_t *at = to;
+    for (uint32_t i = 0; i < words * 64; i += 16, at += 4 * STEP_BYTES) {
       if (wide) {
-        build_wide(beta_load256(codes + i), lower, upper);
-        store_tables(upper, at + TABLE_BYTES);
+        build_wide(from + i, at);
       } else {
-        build_narrow(beta_load256(codes + i), lower);
+        build_narrow(from + i, next_row + i, at);
       }
-      store_tables(lower, at);
     }
   }
 }
@@ -150,6 +155,34 @@ static void build(const uint8_t *codes, size_t row, uint32_t rows, uint32_t word
 struct sums {
   __m256i word, high;
 };
+
+/*
+ * One step. Lookups come before additions: alternating, they would take the same units. Without an end to the step compilers move
+ * later loads up, and spill for them.
+ */
+static inline __attribute__((always_inline)) void step(const uint8_t *indices, const uint8_t *tables,
+                                                       __m256i byte[TABLES][VECTORS]) {
+  const __m256i index[VECTORS] = {beta_load256(indices), beta_load256(indices + VECTOR_LANES)};
+#pragma GCC unroll 2
+  for (uint32_t t = 0; t < TABLES; t += 2) {
+    __m256i found[2][VECTORS];
+#pragma GCC unroll 2
+    for (uint32_t i = 0; i < 2; i++) {
+      const __m128i *from = (const __m128i *)(const void *)(tables + (t + i) * TABLE_BYTES);
+      const __m256i table = _mm256_broadcastsi128_si256(_mm_load_si128(from));
+      found[i][0] = _mm256_shuffle_epi8(table, index[0]);
+      found[i][1] = _mm256_shuffle_epi8(table, index[1]);
+    }
+    __asm__("" : "+x"(found[0][0]), "+x"(found[0][1]), "+x"(found[1][0]), "+x"(found[1][1]));
+#pragma GCC unroll 2
+    for (uint32_t i = 0; i < 2; i++) {
+      byte[t + i][0] = _mm256_add_epi8(byte[t + i][0], found[i][0]);
+      byte[t + i][1] = _mm256_add_epi8(byte[t + i][1], found[i][1]);
+    }
+  }
+  __asm__ volatile("" : "+x"(byte[0][0]), "+x"(byte[0][1]), "+x"(byte[1][0]), "+x"(byte[1][1]), "+x"(byte[2][0]),
+                   "+x"(byte[2][1]), "+x"(byte[3][0]), "+x"(byte[3][1]));
+}
 
 /* Sums of `steps` steps, a multiple of 16. `run`: steps between additions to 16 bits. */
 static inline __attribute__((always_inline)) void tile(const uint8_t *indices, const uint8_t *tables, uint32_t steps,
@@ -162,16 +195,7 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *indices, c
 #pragma GCC unroll 4
     for (uint32_t t = 0; t < TABLES; t++) byte[t][0] = byte[t][1] = _mm256_setzero_si256();
 #pragma GCC unroll 4
-    for (uint32_t s = 0; s < part; s++, indices += INDEX_BYTES, tables += STEP_BYTES) {
-      const __m256i index[VECTORS] = {beta_load256(indices), beta_load256(indices + VECTOR_LANES)};
-#pragma GCC unroll 4
-      for (uint32_t t = 0; t < TABLES; t++) {
-        const __m128i *from = (const __m128i *)(const void *)(tables + t * TABLE_BYTES);
-        const __m256i table = _mm256_broadcastsi128_si256(_mm_load_si128(from));
-        byte[t][0] = _mm256_add_epi8(byte[t][0], _mm256_shuffle_epi8(table, index[0]));
-        byte[t][1] = _mm256_add_epi8(byte[t][1], _mm256_shuffle_epi8(table, index[1]));
-      }
-    }
+    for (uint32_t s = 0; s < part; s++, indices += INDEX_BYTES, tables += STEP_BYTES) step(indices, tables, byte);
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < TABLES * VECTORS; i++) {
       struct sums *to = &sums[i / VECTORS][i % VECTORS];
