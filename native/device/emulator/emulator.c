@@ -19,6 +19,10 @@
 /* A guard behind the window as large as its alignment: an access past the end ends the process instead of spreading. */
 #define GUARD_BYTES ((size_t)BETA_WINDOW_ALIGN)
 
+static void unmap_window(struct emulator *emulator) {
+  if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes); /* NULL: somebody else's memory */
+}
+
 static void close_emulator(beta_device *device) {
   struct emulator *emulator = (struct emulator *)device;
   pthread_mutex_lock(&emulator->lock);
@@ -30,7 +34,7 @@ static void close_emulator(beta_device *device) {
   pthread_cond_destroy(&emulator->engine_wake);
   pthread_mutex_destroy(&emulator->lock);
   beta_executor_close(emulator->executor);
-  munmap(emulator->mapping, emulator->mapping_bytes);
+  unmap_window(emulator);
   free(emulator);
 }
 
@@ -130,7 +134,8 @@ static void supported_kernels(const struct beta_kernel **kernels, const char **n
   names[count] = NULL;
 }
 
-int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+/* `window` is NULL for memory of its own. */
+static int open_emulator(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
   struct beta_limits limits = {
       .caps = BETA_CAPS_A_WIDTHS_MASK << BETA_CAPS_A_WIDTHS_SHIFT | BETA_CAPS_B_WIDTHS_MASK << BETA_CAPS_B_WIDTHS_SHIFT |
               BETA_CAPS_O_WIDTHS_MASK << BETA_CAPS_O_WIDTHS_SHIFT,
@@ -156,12 +161,13 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   if (emulator == NULL) return beta_fail(-ENOMEM, "emu: no memory for the emulator's state");
   emulator->base.ops = &operations;
   emulator->base.window_bytes = window_bytes;
-  emulator->base.window_bus = BETA_EMULATOR_BUS;
+  emulator->base.window = window;
+  emulator->base.window_bus = bus;
   emulator->limits = limits;
   emulator->spin = has_several_cpus();
   set_identity(emulator);
 
-  int failed = map_window(emulator, (size_t)window_bytes);
+  int failed = window == NULL ? map_window(emulator, (size_t)window_bytes) : 0;
   if (failed != 0) {
     free(emulator);
     return beta_fail(-ENOMEM, "emu: a window of %llu bytes could not be mapped (%s); use a smaller one",
@@ -176,10 +182,18 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (failed != 0) {
     beta_executor_close(emulator->executor);
-    munmap(emulator->mapping, emulator->mapping_bytes);
+    unmap_window(emulator);
     free(emulator);
     return beta_fail(-ENOMEM, "emu: its threads and buffers could not be had (%s)", strerror(failed));
   }
   *device = &emulator->base;
   return 0;
+}
+
+int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+  return open_emulator(rest, NULL, window_bytes, BETA_EMULATOR_BUS, device);
+}
+
+int beta_emulator_open_over(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
+  return open_emulator(rest, window, window_bytes, bus, device);
 }
