@@ -17,11 +17,30 @@
 /* A guard behind the window as large as its alignment: an access past the end ends the process instead of spreading. */
 #define GUARD_BYTES ((size_t)BETA_WINDOW_ALIGN)
 
+<<<<<<< HEAD
 static void give_back(struct emulator *emulator) {
   beta_executor_close(emulator->executor);
   beta_pool_close(emulator->pool);
   pthread_mutex_destroy(&emulator->lock);
   munmap(emulator->mapping, emulator->mapping_bytes);
+=======
+static void unmap_window(struct emulator *emulator) {
+  if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes); /* NULL: somebody else's memory */
+}
+
+static void close_emulator(beta_device *device) {
+  struct emulator *emulator = (struct emulator *)device;
+  pthread_mutex_lock(&emulator->lock);
+  atomic_store(&emulator->closing, true);
+  pthread_cond_signal(&emulator->engine_wake);
+  pthread_mutex_unlock(&emulator->lock);
+  pthread_join(emulator->thread, NULL); /* bounded: the engine looks at `closing` between blocks of work */
+  pthread_cond_destroy(&emulator->irq_wake);
+  pthread_cond_destroy(&emulator->engine_wake);
+  pthread_mutex_destroy(&emulator->lock);
+  beta_executor_close(emulator->executor);
+  unmap_window(emulator);
+>>>>>>> c1-board
   free(emulator);
 }
 
@@ -123,7 +142,8 @@ static void supported_kernels(const struct beta_kernel **kernels, const char **n
   names[count] = NULL;
 }
 
-int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+/* `window` is NULL for memory of its own. */
+static int open_emulator(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
   struct beta_limits limits = {
       .caps = BETA_CAPS_A_WIDTHS_MASK << BETA_CAPS_A_WIDTHS_SHIFT | BETA_CAPS_B_WIDTHS_MASK << BETA_CAPS_B_WIDTHS_SHIFT |
               BETA_CAPS_O_WIDTHS_MASK << BETA_CAPS_O_WIDTHS_SHIFT,
@@ -149,11 +169,12 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   if (emulator == NULL) return beta_fail(-ENOMEM, "emu: no memory for the emulator's state");
   emulator->base.ops = &operations;
   emulator->base.window_bytes = window_bytes;
-  emulator->base.window_bus = BETA_EMULATOR_BUS;
+  emulator->base.window = window;
+  emulator->base.window_bus = bus;
   emulator->limits = limits;
   set_identity(emulator);
 
-  int failed = map_window(emulator, (size_t)window_bytes);
+  int failed = window == NULL ? map_window(emulator, (size_t)window_bytes) : 0;
   if (failed != 0) {
     free(emulator);
     return beta_fail(-ENOMEM, "emu: a window of %llu bytes could not be mapped (%s); use a smaller one",
@@ -162,9 +183,23 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   pthread_mutex_init(&emulator->lock, NULL);
   failed = start_threads(emulator, kernels[kernel], threads);
   if (failed != 0) {
+<<<<<<< HEAD
     give_back(emulator);
+=======
+    beta_executor_close(emulator->executor);
+    unmap_window(emulator);
+    free(emulator);
+>>>>>>> c1-board
     return beta_fail(-ENOMEM, "emu: its threads and buffers could not be had (%s)", strerror(failed));
   }
   *device = &emulator->base;
   return 0;
+}
+
+int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+  return open_emulator(rest, NULL, window_bytes, BETA_EMULATOR_BUS, device);
+}
+
+int beta_emulator_open_over(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
+  return open_emulator(rest, window, window_bytes, bus, device);
 }
