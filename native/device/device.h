@@ -42,12 +42,9 @@ struct beta_device {
   void *window;          /* in this process */
   uint64_t window_bytes; /* a multiple of 64 KiB, < 4 GiB */
   uint64_t window_bus;   /* on the engine's bus */
-<<<<<<< HEAD
   /* The CPUs for the host's own work (vector steps): threads/pool.h. NULL is the calling thread alone. */
   struct beta_pool *cpu_pool;
-=======
   int gone;              /* negative errno, once the device was found to be gone; its registers are not touched any more */
->>>>>>> c1-board
 };
 
 /*

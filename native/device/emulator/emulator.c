@@ -17,30 +17,11 @@
 /* A guard behind the window as large as its alignment: an access past the end ends the process instead of spreading. */
 #define GUARD_BYTES ((size_t)BETA_WINDOW_ALIGN)
 
-<<<<<<< HEAD
 static void give_back(struct emulator *emulator) {
   beta_executor_close(emulator->executor);
   beta_pool_close(emulator->pool);
   pthread_mutex_destroy(&emulator->lock);
-  munmap(emulator->mapping, emulator->mapping_bytes);
-=======
-static void unmap_window(struct emulator *emulator) {
   if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes); /* NULL: somebody else's memory */
-}
-
-static void close_emulator(beta_device *device) {
-  struct emulator *emulator = (struct emulator *)device;
-  pthread_mutex_lock(&emulator->lock);
-  atomic_store(&emulator->closing, true);
-  pthread_cond_signal(&emulator->engine_wake);
-  pthread_mutex_unlock(&emulator->lock);
-  pthread_join(emulator->thread, NULL); /* bounded: the engine looks at `closing` between blocks of work */
-  pthread_cond_destroy(&emulator->irq_wake);
-  pthread_cond_destroy(&emulator->engine_wake);
-  pthread_mutex_destroy(&emulator->lock);
-  beta_executor_close(emulator->executor);
-  unmap_window(emulator);
->>>>>>> c1-board
   free(emulator);
 }
 
@@ -183,13 +164,7 @@ static int open_emulator(const char *rest, void *window, uint64_t window_bytes, 
   pthread_mutex_init(&emulator->lock, NULL);
   failed = start_threads(emulator, kernels[kernel], threads);
   if (failed != 0) {
-<<<<<<< HEAD
     give_back(emulator);
-=======
-    beta_executor_close(emulator->executor);
-    unmap_window(emulator);
-    free(emulator);
->>>>>>> c1-board
     return beta_fail(-ENOMEM, "emu: its threads and buffers could not be had (%s)", strerror(failed));
   }
   *device = &emulator->base;
