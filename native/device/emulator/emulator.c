@@ -21,7 +21,8 @@ static void give_back(struct emulator *emulator) {
   beta_executor_close(emulator->executor);
   beta_pool_close(emulator->pool);
   pthread_mutex_destroy(&emulator->lock);
-  if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes); /* NULL: somebody else's memory */
+  /* NULL: somebody else's memory */
+  if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes);
   free(emulator);
 }
 
