@@ -64,19 +64,6 @@ struct beta_pool {
   } member[BETA_POOL_THREADS_MAX];
 };
 
-/* Takes units, from stretch `first` on, until there are none or, for a visitor, until it is wanted elsewhere. */
-static void take_units(struct beta_pool *pool, uint32_t first, uint32_t seat, bool (*done)(void *context), void *context) {
-  for (uint32_t i = 0; i < pool->threads; i++) {
-    struct stretch *stretch = &pool->stretch[(first + i) % pool->threads];
-    for (;;) {
-      const uint32_t unit = atomic_fetch_add(&stretch->next, 1);
-      if (unit >= stretch->end) break;
-      pool->work(pool->context, unit, seat);
-      if (done != NULL && done(context)) return;
-    }
-  }
-}
-
 /* The open job as its generation and open bit, or 0. */
 static uint64_t open_job(const struct beta_pool *pool) {
   const uint64_t state = atomic_load(&pool->state) & ~INSIDE_MASK;
@@ -110,6 +97,19 @@ static bool has_job(const struct visit *visit) {
 
 static bool is_late(const struct visit *visit) {
   return visit->deadline_ns != 0 && beta_monotonic_ns() >= visit->deadline_ns;
+}
+
+/* Takes units, from stretch `first` on, until there are none or, for a visitor, until its visit ends. */
+static void take_units(struct beta_pool *pool, uint32_t first, uint32_t seat, const struct visit *visit) {
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    struct stretch *stretch = &pool->stretch[(first + i) % pool->threads];
+    for (;;) {
+      const uint32_t unit = atomic_fetch_add(&stretch->next, 1);
+      if (unit >= stretch->end) break;
+      pool->work(pool->context, unit, seat);
+      if (visit != NULL && (visit->done(visit->context) || is_late(visit))) return;
+    }
+  }
 }
 
 static void spin(const struct visit *visit) {
@@ -151,7 +151,7 @@ bool beta_pool_visit(struct beta_pool *pool, uint32_t seat, bool (*done)(void *c
     }
     visit.seen = open_job(pool);
     if (visit.seen == 0 || !join(pool, visit.seen)) continue;
-    take_units(pool, 1 + atomic_fetch_add(&pool->joined, 1), seat, done, context);
+    take_units(pool, 1 + atomic_fetch_add(&pool->joined, 1), seat, &visit);
     atomic_fetch_sub(&pool->state, 1);
   }
   if (visit.seated) atomic_store(&visit.seat->taken, false);
@@ -200,7 +200,7 @@ void beta_pool_run(struct beta_pool *pool, uint32_t units, void (*work)(void *co
   const uint64_t job = (atomic_load(&pool->state) & ~(INSIDE_MASK | OPEN)) + GENERATION + OPEN;
   atomic_store(&pool->state, job);
   announce(pool, units);
-  take_units(pool, 0, BETA_SEAT_CALLER, NULL, NULL);
+  take_units(pool, 0, BETA_SEAT_CALLER, NULL);
   atomic_fetch_and(&pool->state, ~OPEN); /* no thread joins from here on */
   const uint64_t began = beta_monotonic_ns();
   while ((atomic_load(&pool->state) & INSIDE_MASK) != 0) beta_spin_once(beta_monotonic_ns() - began);
