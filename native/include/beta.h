@@ -38,8 +38,9 @@ BETA_API const char *beta_error(void);
  *                             most 64). kernel: which one computes, of those this CPU supports (the fastest). max_k,
  *                             max_kp, ring_log2 lower the limits it reports.
  *   uio:NAME[/POOL][?spin=US] the engine of a board: the UIO device NAME, its window in the u-dma-buf POOL (beta-poolN for a NAME that ends
- *                             in N). spin: how long a wait looks at HEAD before it sleeps (10). Opening reads registers: the caller has made
- *                             sure that the programmable logic is alive.
+ *                             in N). spin: how long a wait looks at HEAD before it sleeps (10). threads: how many compute vector steps, the
+ *                             caller included (1; at most 64). Opening reads registers: the caller has made sure that the
+ *                             programmable logic is alive.
  * window_bytes: size of the window, a multiple of 64 KiB, < 4 GiB; of a board the most, because its pool has a size of its own. Its
  * memory is zero.
  * Returns 0 and the device, or -EINVAL (URI, option, size), -ENODEV (unknown scheme, no such device), -EBUSY (another process has it),
