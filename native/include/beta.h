@@ -34,8 +34,9 @@ BETA_API const char *beta_error(void);
 
 /*
  * Opens a device by URI and gives it a DMA window.
- *   emu:[?option=value&...]   the emulator. threads: how many compute (1; at most 64). kernel: which one computes, of those this
- *                             CPU supports (the fastest). max_k, max_kp, ring_log2 lower the limits it reports.
+ *   emu:[?option=value&...]   the emulator. threads: how many compute, a caller that waits or runs vector steps included (1; at
+ *                             most 64). kernel: which one computes, of those this CPU supports (the fastest). max_k,
+ *                             max_kp, ring_log2 lower the limits it reports.
  *   uio:NAME[/POOL][?spin=US] the engine of a board: the UIO device NAME, its window in the u-dma-buf POOL (beta-poolN for a NAME that ends
  *                             in N). spin: how long a wait looks at HEAD before it sleeps (10). Opening reads registers: the caller has made
  *                             sure that the programmable logic is alive.

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "beta.h"
+#include "device/device.h"
 #include "device/error.h"
+#include "threads/pool.h"
 #include "vector.h"
 
 /*
@@ -31,7 +33,7 @@ static void run_group(const beta_vector *v, const beta_group *g) {
   }
 }
 
-int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
+static int run_records(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
   const beta_vector v = {.base = beta_window(device), .bytes = beta_window_bytes(device)};
   const uint8_t *bytes = records;
 
@@ -47,4 +49,11 @@ int beta_vector_run(beta_device *device, const void *records, uint32_t count, ui
     i += taken;
   }
   return 0;
+}
+
+int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
+  beta_pool_claim(device->cpu_pool);
+  const int refused = run_records(device, records, count, failed);
+  beta_pool_disclaim(device->cpu_pool);
+  return refused;
 }

@@ -14,6 +14,7 @@ import { register as registerPower } from './power.js';
 import { register as registerRequest } from './request.js';
 import { register as registerRun } from './run.js';
 import { register as registerServe } from './serve.js';
+import { register as registerSynth } from './synth.js';
 import { VERSION } from './version.js';
 
 const program = new Command('beta')
@@ -41,6 +42,7 @@ for (const register of [
   registerImport,
   registerInspect,
   registerExplain,
+  registerSynth,
   registerBench,
   registerDevices,
   registerDoctor,
