@@ -71,6 +71,30 @@ static int starts_ascend(const beta_vector *v, uint32_t off, uint32_t sequences,
   return 1;
 }
 
+/* Whether a sequence begins at `row`, or the last one ends there; the starts have been checked. */
+static int is_boundary(const beta_vector *v, uint32_t starts_off, uint32_t sequences, uint32_t rows, uint32_t row) {
+  if (row == 0 || row == rows) return 1;
+  if (starts_off == 0) return 0;
+  const uint32_t *starts = beta_at(v, starts_off);
+  for (uint32_t i = 0; i < sequences; i++) {
+    if (starts[i] == row) return 1;
+  }
+  return 0;
+}
+
+/* The part of a step's rows that a record computes. A range of a sequence needs all of its rows. */
+static int part_valid(const beta_vector *v, const beta_group *g, uint32_t first, uint32_t end, uint32_t rows, uint32_t starts_off,
+                      uint32_t sequences) {
+  if (end == 0) end = rows;
+  if (first >= end || end > rows) return 0;
+  if (first == 0 && end == rows) return 1;
+  for (unsigned c = 0; c < g->step.header.consumers; c++) {
+    if (!beta_needs_range(&g->consumers[c])) continue;
+    return is_boundary(v, starts_off, sequences, rows, first) && is_boundary(v, starts_off, sequences, rows, end);
+  }
+  return 1;
+}
+
 static int indices_below(const beta_vector *v, uint32_t off, uint32_t count, uint32_t limit) {
   const uint32_t *values = beta_at(v, off);
   for (uint32_t i = 0; i < count; i++) {
@@ -191,7 +215,8 @@ static int embed_valid(const beta_vector *v, const beta_group *g) {
          array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) && array_inside(v, s->ids_off, s->rows, 4) &&
          array_inside(v, s->positions_off, s->rows, 4) && array_inside(v, s->types_off, s->rows, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         part_valid(v, g, s->first_row, s->end_row, s->rows, s->starts_off, s->sequences);
 }
 
 static int affine_valid(const beta_vector *v, const beta_group *g) {
@@ -202,7 +227,8 @@ static int affine_valid(const beta_vector *v, const beta_group *g) {
   const indices kept = {s->starts_off ? 1 : 0, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return terms_valid(v, g, s->rows, s->width, s->sequences, s->by_row != 0) &&
          optional_inside(v, s->bias_off, s->by_row ? s->rows : s->width, 4) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         part_valid(v, g, s->first_row, s->end_row, s->rows, s->starts_off, s->sequences);
 }
 
 static int norm_valid(const beta_vector *v, const beta_group *g) {
@@ -213,7 +239,8 @@ static int norm_valid(const beta_vector *v, const beta_group *g) {
   return starts_inside(v, s->starts_off, s->sequences) && terms_valid(v, g, s->rows, s->width, s->sequences, 0) &&
          optional_inside(v, s->bias_off, s->width, 4) && array_inside(v, s->residual_off, elements, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) && s->out_off != 0 &&
-         out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         part_valid(v, g, s->first_row, s->end_row, s->rows, s->starts_off, s->sequences);
 }
 
 /* V behind a SOFTMAX whose rows are those of the context. */
@@ -239,7 +266,8 @@ static int softmax_valid(const beta_vector *v, const beta_group *g) {
                                 : s->consumers == 1 && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
   return consumed && rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
          rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * acc_bytes, acc_bytes) && found_valid(v, s->found_a_off, 1) &&
-         found_valid(v, s->found_b_off, 1);
+         found_valid(v, s->found_b_off, 1) &&
+         part_valid(v, g, s->first_row, s->end_row, s->terms ? s->tokens : (uint32_t)rows, 0, 1);
 }
 
 static int dense_valid(const beta_vector *v, const beta_group *g) {

@@ -64,10 +64,13 @@ static inline beta_found beta_found_at(const beta_vector *v, uint32_t off, uint3
 /* Real values of one row; pure. `x` has the producer's width. */
 typedef void beta_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x);
 
-/* What the driver needs to know of a producer. starts_off 0: one sequence of all rows. out_off 0: no float output. */
+/*
+ * What the driver needs to know of a producer. starts_off 0: one sequence of all rows. out_off 0: no float output. end 0: to the
+ * last row.
+ */
 typedef struct beta_rows {
   beta_row *row;
-  uint32_t rows, width, starts_off, sequences, out_off;
+  uint32_t rows, width, starts_off, sequences, out_off, first, end;
 } beta_rows;
 
 void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *producer);
