@@ -71,28 +71,38 @@ static int starts_ascend(const beta_vector *v, uint32_t off, uint32_t sequences,
   return 1;
 }
 
+/* Whether a consumer takes the range of a sequence. */
+static int takes_range(const beta_group *g) {
+  for (unsigned c = 0; c < g->step.header.consumers; c++) {
+    if (beta_needs_range(&g->consumers[c])) return 1;
+  }
+  return 0;
+}
+
+/*
+ * The part of a step's rows that a record computes. A range of a sequence needs all of its rows: where starts_off is 0 all rows are
+ * one sequence, else the starts say so (part_ends_sequences).
+ */
+static int part_inside(const beta_group *g, uint32_t first, uint32_t end, uint32_t rows, uint32_t starts_off) {
+  if (end == 0) end = rows;
+  if (first >= end || end > rows) return 0;
+  return starts_off != 0 || (first == 0 && end == rows) || !takes_range(g);
+}
+
 /* Whether a sequence begins at `row`, or the last one ends there; the starts have been checked. */
-static int is_boundary(const beta_vector *v, uint32_t starts_off, uint32_t sequences, uint32_t rows, uint32_t row) {
-  if (row == 0 || row == rows) return 1;
-  if (starts_off == 0) return 0;
+static int is_boundary(const beta_vector *v, uint32_t starts_off, uint32_t sequences, uint32_t row) {
   const uint32_t *starts = beta_at(v, starts_off);
-  for (uint32_t i = 0; i < sequences; i++) {
+  for (uint32_t i = 0; i <= sequences; i++) {
     if (starts[i] == row) return 1;
   }
   return 0;
 }
 
-/* The part of a step's rows that a record computes. A range of a sequence needs all of its rows. */
-static int part_valid(const beta_vector *v, const beta_group *g, uint32_t first, uint32_t end, uint32_t rows, uint32_t starts_off,
-                      uint32_t sequences) {
+static int part_ends_sequences(const beta_vector *v, const beta_group *g, uint32_t first, uint32_t end, uint32_t rows,
+                               uint32_t starts_off, uint32_t sequences) {
   if (end == 0) end = rows;
-  if (first >= end || end > rows) return 0;
-  if (first == 0 && end == rows) return 1;
-  for (unsigned c = 0; c < g->step.header.consumers; c++) {
-    if (!beta_needs_range(&g->consumers[c])) continue;
-    return is_boundary(v, starts_off, sequences, rows, first) && is_boundary(v, starts_off, sequences, rows, end);
-  }
-  return 1;
+  if ((first == 0 && end == rows) || !takes_range(g)) return 1;
+  return is_boundary(v, starts_off, sequences, first) && is_boundary(v, starts_off, sequences, end);
 }
 
 static int indices_below(const beta_vector *v, uint32_t off, uint32_t count, uint32_t limit) {
@@ -216,7 +226,7 @@ static int embed_valid(const beta_vector *v, const beta_group *g) {
          array_inside(v, s->positions_off, s->rows, 4) && array_inside(v, s->types_off, s->rows, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
          out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
-         part_valid(v, g, s->first_row, s->end_row, s->rows, s->starts_off, s->sequences);
+         part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
 static int affine_valid(const beta_vector *v, const beta_group *g) {
@@ -228,7 +238,7 @@ static int affine_valid(const beta_vector *v, const beta_group *g) {
   return terms_valid(v, g, s->rows, s->width, s->sequences, s->by_row != 0) &&
          optional_inside(v, s->bias_off, s->by_row ? s->rows : s->width, 4) &&
          out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
-         part_valid(v, g, s->first_row, s->end_row, s->rows, s->starts_off, s->sequences);
+         part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
 static int norm_valid(const beta_vector *v, const beta_group *g) {
@@ -240,7 +250,7 @@ static int norm_valid(const beta_vector *v, const beta_group *g) {
          optional_inside(v, s->bias_off, s->width, 4) && array_inside(v, s->residual_off, elements, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) && s->out_off != 0 &&
          out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
-         part_valid(v, g, s->first_row, s->end_row, s->rows, s->starts_off, s->sequences);
+         part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
 /* V behind a SOFTMAX whose rows are those of the context. */
@@ -267,7 +277,7 @@ static int softmax_valid(const beta_vector *v, const beta_group *g) {
   return consumed && rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
          rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * acc_bytes, acc_bytes) && found_valid(v, s->found_a_off, 1) &&
          found_valid(v, s->found_b_off, 1) &&
-         part_valid(v, g, s->first_row, s->end_row, s->terms ? s->tokens : (uint32_t)rows, 0, 1);
+         part_inside(g, s->first_row, s->end_row, s->terms ? s->tokens : (uint32_t)rows, 0);
 }
 
 static int dense_valid(const beta_vector *v, const beta_group *g) {
@@ -286,8 +296,14 @@ static int pick_valid(const beta_vector *v, const beta_group *g) {
          consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
 }
 
-static int embed_indices(const beta_vector *v, const beta_step_embed *s) {
-  return starts_ascend(v, s->starts_off, s->sequences, s->rows) && indices_below(v, s->ids_off, s->rows, s->words) &&
+/* The starts of a step's sequences, and that its part holds whole ones where it must. */
+#define SEQUENCES_VALID(v, g, s)                                 \
+  (starts_ascend(v, (s)->starts_off, (s)->sequences, (s)->rows) && \
+   part_ends_sequences(v, g, (s)->first_row, (s)->end_row, (s)->rows, (s)->starts_off, (s)->sequences))
+
+static int embed_indices(const beta_vector *v, const beta_group *g) {
+  const beta_step_embed *s = &g->step.embed;
+  return SEQUENCES_VALID(v, g, s) && indices_below(v, s->ids_off, s->rows, s->words) &&
          indices_below(v, s->positions_off, s->rows, s->positions) && indices_below(v, s->types_off, s->rows, s->types);
 }
 
@@ -295,11 +311,9 @@ int beta_group_check_indices(const beta_vector *v, const beta_group *g) {
   const beta_record *s = &g->step;
   int valid = 1;
   switch (s->header.op) {
-    case BETA_STEP_EMBED: valid = embed_indices(v, &s->embed); break;
-    case BETA_STEP_AFFINE:
-      valid = s->affine.starts_off == 0 || starts_ascend(v, s->affine.starts_off, s->affine.sequences, s->affine.rows);
-      break;
-    case BETA_STEP_NORM: valid = starts_ascend(v, s->norm.starts_off, s->norm.sequences, s->norm.rows); break;
+    case BETA_STEP_EMBED: valid = embed_indices(v, g); break;
+    case BETA_STEP_AFFINE: valid = s->affine.starts_off == 0 || SEQUENCES_VALID(v, g, &s->affine); break;
+    case BETA_STEP_NORM: valid = SEQUENCES_VALID(v, g, &s->norm); break;
     case BETA_STEP_PICK:
       valid = starts_ascend(v, s->pick.starts_off, s->pick.sequences, s->pick.rows) &&
               indices_below(v, s->pick.index_off, s->pick.rows, s->pick.x_rows);
