@@ -11,6 +11,7 @@ import { note, printJson } from './output.js';
 import { register as registerRequest } from './request.js';
 import { register as registerRun } from './run.js';
 import { register as registerServe } from './serve.js';
+import { register as registerSynth } from './synth.js';
 import { VERSION } from './version.js';
 
 const program = new Command('beta')
@@ -38,6 +39,7 @@ for (const register of [
   registerImport,
   registerInspect,
   registerExplain,
+  registerSynth,
   registerBench,
   registerDevices,
 ]) {
