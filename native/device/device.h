@@ -30,12 +30,16 @@ struct beta_device_ops {
   int (*sync_for_cpu)(beta_device *device, uint32_t offset, uint32_t bytes);
 };
 
+struct beta_pool; /* threads/pool.h */
+
 /* The base of every device; a transport puts it first in its own struct. */
 struct beta_device {
   const struct beta_device_ops *ops;
   void *window;          /* in this process */
   uint64_t window_bytes; /* a multiple of 64 KiB, < 4 GiB */
   uint64_t window_bus;   /* on the engine's bus */
+  /* The CPUs for the host's own work (vector steps): threads/pool.h. NULL is the calling thread alone. */
+  struct beta_pool *cpu_pool;
 };
 
 /*

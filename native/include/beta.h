@@ -34,8 +34,9 @@ BETA_API const char *beta_error(void);
 
 /*
  * Opens a device by URI and gives it a DMA window.
- *   emu:[?option=value&...]   the emulator. threads: how many compute (1; at most 64). kernel: which one computes, of those this
- *                             CPU supports (the fastest). max_k, max_kp, ring_log2 lower the limits it reports.
+ *   emu:[?option=value&...]   the emulator. threads: how many compute, a caller that waits or runs vector steps included (1; at
+ *                             most 64). kernel: which one computes, of those this CPU supports (the fastest). max_k,
+ *                             max_kp, ring_log2 lower the limits it reports.
  * window_bytes: size of the window, a multiple of 64 KiB, < 4 GiB. Its memory is zero.
  * Returns 0 and the device, or -EINVAL (URI, option, size), -ENODEV (unknown scheme), -ENOMEM.
  */

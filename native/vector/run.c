@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "beta.h"
+#include "device/device.h"
 #include "device/error.h"
+#include "threads/pool.h"
 #include "vector.h"
 
 /*
@@ -48,7 +50,7 @@ int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count
   return 0;
 }
 
-static int run(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
+static int run_records(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
   const beta_vector v = {.base = beta_window(device), .bytes = beta_window_bytes(device)};
   for (uint32_t i = 0; i < count;) {
     beta_group group;
@@ -61,10 +63,18 @@ static int run(beta_device *device, const void *records, uint32_t count, int che
   return 0;
 }
 
+/* While the CPU's threads are the caller's. */
+static int claim_and_run(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
+  beta_pool_claim(device->cpu_pool);
+  const int refused = run_records(device, records, count, checked, failed);
+  beta_pool_disclaim(device->cpu_pool);
+  return refused;
+}
+
 int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
-  return run(device, records, count, 0, failed);
+  return claim_and_run(device, records, count, 0, failed);
 }
 
 int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
-  return run(device, records, count, 1, failed);
+  return claim_and_run(device, records, count, 1, failed);
 }
