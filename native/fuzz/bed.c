@@ -34,13 +34,12 @@ static void open_engine(struct bed *bed, const char *kernel, uint32_t threads) {
   }
 }
 
-void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel) {
+void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel, uint32_t threads) {
   *bed = (struct bed){.window_bytes = window_bytes, .expected = calloc(1, window_bytes), .before = calloc(1, window_bytes)};
   if (bed->expected == NULL || bed->before == NULL) exit(2);
   for (const struct beta_kernel *const *one = beta_kernels(); *one != NULL; one++) {
     if (!(*one)->supported() || (kernel != NULL && strcmp((*one)->name, kernel) != 0)) continue;
-    open_engine(bed, (*one)->name, 1);
-    open_engine(bed, (*one)->name, 2);
+    for (uint32_t i = 1; i <= threads && bed->count < BED_ENGINES_MAX; i++) open_engine(bed, (*one)->name, i);
   }
   if (bed->count == 0) {
     fprintf(stderr, "kernel %s: this CPU or this build has none of that name\n", kernel);

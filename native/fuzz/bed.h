@@ -44,8 +44,8 @@ struct bed_stream {
   uint8_t descriptor[BED_STREAM_MAX][NAIVE_DESCRIPTOR_BYTES];
 };
 
-/* `kernel`: NULL for all. Exits where memory or an engine cannot be had. */
-void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel);
+/* `kernel`: NULL for all. Engines of 1 to `threads` threads each. Exits where memory or an engine cannot be had. */
+void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel, uint32_t threads);
 void bed_close(struct bed *bed);
 
 /* A configuration that is accepted: the whole window, a ring of 16 entries at its beginning. */

@@ -188,7 +188,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   static struct bed bed;
-  bed_open(&bed, WINDOW, options.kernel);
+  bed_open(&bed, WINDOW, options.kernel, 2);
   const int status = run(&bed, &options);
   bed_close(&bed);
   return status;
