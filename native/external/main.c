@@ -20,8 +20,9 @@
 #include "external/mirror.h"
 
 #define USAGE                                                                                                                    \
-  "usage: external-engine MEMORY PAGE_OFFSET WINDOW_OFFSET WINDOW_BYTES BUS LINE [OPTIONS]\n"                                    \
-  "  MEMORY  file with the register page and the window at these offsets (numbers, 0x allowed)\n"                                \
+  "usage: external-engine PAGE@OFFSET WINDOW@OFFSET BYTES BUS LINE [OPTIONS]\n"                                                  \
+  "  PAGE    file with the register page, at an offset (numbers may begin with 0x)\n"                                            \
+  "  WINDOW  file with the window of BYTES; it may be the same\n"                                                                \
   "  BUS     the window's address on the host's bus\n"                                                                           \
   "  LINE    terminal:PATH for a link to a terminal in place of /dev/uioN, or qtest:SOCKET:INPUT\n"                              \
   "  OPTIONS of the emulator (\"?threads=2\": nobody waits on it here, so it needs a thread of its own)\n"
@@ -39,7 +40,16 @@ static uint64_t number(const char *text) {
   exit(2);
 }
 
-static void *map(const char *path, uint64_t offset, uint64_t bytes) {
+/* `where` is FILE@OFFSET. */
+static void *map(char *where, uint64_t bytes) {
+  char *at = strrchr(where, '@');
+  if (at == NULL) {
+    fprintf(stderr, "external-engine: \"%s\" has no @OFFSET\n%s", where, USAGE);
+    exit(2);
+  }
+  *at = '\0';
+  const char *path = where;
+  const uint64_t offset = number(at + 1);
   const int fd = open(path, O_RDWR | O_CLOEXEC);
   void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
   if (memory == MAP_FAILED) {
@@ -69,17 +79,17 @@ static bool input_ended(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 7 || argc > 8) {
+  if (argc < 6 || argc > 7) {
     fputs(USAGE, stderr);
     return 2;
   }
-  const uint64_t bytes = number(argv[4]);
-  void *page = map(argv[1], number(argv[2]), BETA_REGISTER_SPACE);
-  void *window = map(argv[1], number(argv[3]), bytes);
+  const uint64_t bytes = number(argv[3]);
+  void *page = map(argv[1], BETA_REGISTER_SPACE);
+  void *window = map(argv[2], bytes);
   struct line line;
-  if (!open_line(&line, argv[6])) return 1;
+  if (!open_line(&line, argv[5])) return 1;
   beta_device *engine;
-  if (beta_emulator_open_over(argc == 8 ? argv[7] : "?threads=2", window, bytes, number(argv[5]), &engine) != 0) {
+  if (beta_emulator_open_over(argc == 7 ? argv[6] : "?threads=2", window, bytes, number(argv[4]), &engine) != 0) {
     fprintf(stderr, "external-engine: %s\n", beta_error());
     return 1;
   }

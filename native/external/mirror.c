@@ -4,6 +4,8 @@
 #include <string.h>
 
 #define BIT(name) (BETA_##name##_MASK << BETA_##name##_SHIFT)
+/* Longest look away from the page. */
+#define TURN_US 500u
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static uint32_t load(const struct mirror *mirror, uint32_t offset) {
@@ -43,7 +45,7 @@ static void announce(struct mirror *mirror) {
 
 static bool take_host_words(struct mirror *mirror) {
   static const uint32_t configuration[] = {BETA_REG_WIN_LO, BETA_REG_WIN_HI, BETA_REG_WIN_SIZE, BETA_REG_RING, BETA_REG_RING_LOG2,
-                                           BETA_REG_IRQ_EN, BETA_REG_WAKE,   BETA_REG_TAIL};
+                                           BETA_REG_TAIL};
   /* CTRL before the words that its rising edge samples: the host wrote them before it. */
   const uint32_t ctrl = load(mirror, BETA_REG_CTRL) & BIT(CTRL_RUN);
   bool changed = false;
@@ -86,8 +88,19 @@ static bool give_device_words(struct mirror *mirror) {
   return changed;
 }
 
+/*
+ * The emulator executes in whoever waits for it. For one descriptor at most, so that each HEAD is seen, and not for long, so that
+ * RUN = 0 is.
+ */
+static void execute(struct mirror *mirror) {
+  const uint32_t status = beta_reg_read(mirror->engine, BETA_REG_STATUS);
+  if (status != (BIT(STATUS_READY) | BIT(STATUS_BUSY))) return;
+  beta_wait(mirror->engine, beta_reg_read(mirror->engine, BETA_REG_HEAD) + 1, TURN_US);
+}
+
 bool mirror_turn(struct mirror *mirror) {
   const bool taken = take_host_words(mirror);
+  execute(mirror);
   return give_device_words(mirror) || taken;
 }
 

@@ -21,5 +21,5 @@ static void affine_row(const beta_vector *v, const beta_group *g, uint32_t seque
 
 void beta_affine(const beta_vector *v, const beta_group *g) {
   const beta_step_affine *s = &g->step.affine;
-  beta_run_rows(v, g, &(beta_rows){affine_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off});
+  beta_run_rows(v, g, &(beta_rows){affine_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off, s->first_row, s->end_row});
 }

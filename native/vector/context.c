@@ -55,5 +55,5 @@ void beta_context(const beta_vector *v, const beta_group *g) {
   const beta_step_softmax *s = &g->step.softmax;
   const beta_step_value *t = &g->terms[0].value;
   unpack(v, t, s->tokens);
-  beta_run_rows(v, g, &(beta_rows){context_row, s->tokens, t->width, 0, 1, 0});
+  beta_run_rows(v, g, &(beta_rows){context_row, s->tokens, t->width, 0, 1, 0, s->first_row, s->end_row});
 }

@@ -37,5 +37,5 @@ static void embed_row(const beta_vector *v, const beta_group *g, uint32_t sequen
 
 void beta_embed(const beta_vector *v, const beta_group *g) {
   const beta_step_embed *s = &g->step.embed;
-  beta_run_rows(v, g, &(beta_rows){embed_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off});
+  beta_run_rows(v, g, &(beta_rows){embed_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off, s->first_row, s->end_row});
 }

@@ -25,5 +25,5 @@ static void norm_row(const beta_vector *v, const beta_group *g, uint32_t sequenc
 void beta_norm(const beta_vector *v, const beta_group *g) {
   const beta_step_norm *s = &g->step.norm;
   /* In place is safe: a row's residual is read for the last time just before the row is stored. */
-  beta_run_rows(v, g, &(beta_rows){norm_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off});
+  beta_run_rows(v, g, &(beta_rows){norm_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off, s->first_row, s->end_row});
 }

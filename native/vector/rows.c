@@ -14,7 +14,7 @@ static void find_ranges(const beta_vector *v, const beta_group *g, const beta_ro
     found[c] = (beta_found){.step = g->consumers[c].step, .t = 0};
     needed |= beta_needs_range(&g->consumers[c]);
   }
-  if (!needed || begin == end) return;
+  if (!needed) return;
   for (uint32_t row = begin; row < end; row++) {
     p->row(v, g, sequence, row, x);
     for (unsigned c = 0; c < consumers; c++) beta_range_add(v, &g->consumers[c], x, p->width, &range[c]);
@@ -37,9 +37,12 @@ void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *p
   beta_found found[BETA_STEP_CONSUMERS_MAX];
   const uint32_t whole[2] = {0, p->rows};
   const uint32_t *starts = p->starts_off ? beta_at(v, p->starts_off) : whole;
+  const uint32_t first = p->first, last = p->end ? p->end : p->rows;
 
   for (uint32_t sequence = 0; sequence < p->sequences; sequence++) {
-    const uint32_t begin = starts[sequence], end = starts[sequence + 1];
+    const uint32_t begin = starts[sequence] > first ? starts[sequence] : first;
+    const uint32_t end = starts[sequence + 1] < last ? starts[sequence + 1] : last;
+    if (begin >= end) continue;
     find_ranges(v, g, p, sequence, begin, end, x, found);
     for (uint32_t row = begin; row < end; row++) {
       p->row(v, g, sequence, row, x);

@@ -56,5 +56,5 @@ void beta_softmax(const beta_vector *v, const beta_group *g) {
     return;
   }
   /* Heads follow one another, so all of them are the rows of one sequence, over which a quantiser takes its range. */
-  beta_run_rows(v, g, &(beta_rows){probability_row, s->heads * s->tokens, s->tokens, 0, 1, 0});
+  beta_run_rows(v, g, &(beta_rows){probability_row, s->heads * s->tokens, s->tokens, 0, 1, 0, s->first_row, s->end_row});
 }

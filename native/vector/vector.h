@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "beta.h"
 #include "steps.h"
 
 typedef struct beta_vector {
@@ -63,10 +64,13 @@ static inline beta_found beta_found_at(const beta_vector *v, uint32_t off, uint3
 /* Real values of one row; pure. `x` has the producer's width. */
 typedef void beta_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x);
 
-/* What the driver needs to know of a producer. starts_off 0: one sequence of all rows. out_off 0: no float output. */
+/*
+ * What the driver needs to know of a producer. starts_off 0: one sequence of all rows. out_off 0: no float output. end 0: to the
+ * last row.
+ */
 typedef struct beta_rows {
   beta_row *row;
-  uint32_t rows, width, starts_off, sequences, out_off;
+  uint32_t rows, width, starts_off, sequences, out_off, first, end;
 } beta_rows;
 
 void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *producer);
@@ -107,7 +111,18 @@ void beta_context(const beta_vector *v, const beta_group *g);
 /* LayerNorm of one row in place: gamma*(x-mean)/sqrt(var+epsilon) + beta, biased variance. */
 void beta_layer_norm(double *x, uint32_t width, const float *gamma, const float *beta, double epsilon);
 
-/* --- check.c: 0 where every operand of the group lies in the window --- */
-int beta_group_check(const beta_vector *v, const beta_group *g);
+/* --- check.c: 0 or -EINVAL --- */
+
+/* Every operand of the group lies in the window. Depends on the records and the window's size alone. */
+int beta_group_check_record(const beta_vector *v, const beta_group *g);
+/* The index arrays of a group whose records are valid hold what they may. */
+int beta_group_check_indices(const beta_vector *v, const beta_group *g);
+
+/* --- run.c: for programs, whose records are checked once --- */
+
+/* Checks `count` records for a window of `window_bytes`; 0, or -EINVAL with the index of the refused one. */
+int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed);
+/* Runs records that beta_vector_check has taken, and that nobody can have changed since. Their indices are still checked. */
+int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
 
 #endif

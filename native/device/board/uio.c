@@ -123,7 +123,7 @@ int beta_uio_open(const char *name, size_t bytes, struct beta_uio *uio) {
   }
   uint64_t total = 0;
   char path[BETA_PATH_MAX];
-  if (beta_board_path(path, CLASS "/uio%u/event", uio->number)) beta_attribute_u64(path, &total);
+  uio->counted = beta_board_path(path, CLASS "/uio%u/event", uio->number) && beta_attribute_u64(path, &total) == 0;
   uio->count = (uint32_t)total;
   return 0;
 }
@@ -160,7 +160,8 @@ int beta_uio_wait(struct beta_uio *uio, uint32_t timeout_us) {
   const ssize_t got = read(uio->irq_fd, &total, sizeof total);
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return 0;
   if (got != sizeof total) return fail_gone(uio, "read", got < 0 ? errno : 0);
-  const uint32_t since = total - uio->count;
+  const uint32_t since = uio->counted ? total - uio->count : 1;
+  uio->counted = true;
   uio->count = total;
   uio->taken++;
   if (since > 1) uio->missed += since - 1;

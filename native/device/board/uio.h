@@ -18,7 +18,8 @@ struct beta_uio {
   void *mapping;
   size_t mapping_bytes;
   volatile uint32_t *registers; /* the register page, inside the mapping */
-  uint32_t count;               /* total of interrupts at the last read */
+  uint32_t count;               /* total of interrupts at the last read, if `counted` */
+  bool counted;
   uint64_t taken;               /* interrupts that woke us */
   uint64_t missed;              /* interrupts that the total counted and no read of ours saw */
 };

@@ -41,11 +41,17 @@ static const struct beta_method *lookup_of(uint32_t low, uint32_t high) {
 static const struct beta_method *choose_of(const beta_qmm *job, bool *hold_a, bool has_vnni) {
   const uint32_t a = job->a.bits, b = job->b.bits;
   const uint32_t low = a < b ? a : b, high = a < b ? b : a;
-  /* Of operands of the same width the larger is held: a held row is cheaper than a streamed one. */
-  *hold_a = a == b ? job->m > job->n : a < b;
-  if (low == 1 || (low == 2 && high <= 4)) return lookup_of(low, high);
-  if (has_vnni) return &beta_avx2_dot_vnni;
-  return low == 8 ? &beta_avx2_dot_wide : &beta_avx2_dot;
+  const struct beta_method *method = &beta_avx2_dot;
+  if (low == 1 || (low == 2 && high <= 4)) {
+    method = lookup_of(low, high);
+  } else if (has_vnni) {
+    method = &beta_avx2_dot_vnni;
+  } else if (low == 8) {
+    method = &beta_avx2_dot_wide;
+  }
+  /* Of operands of the same width B, whose results need no turning, unless it would leave lanes empty. */
+  *hold_a = a == b ? job->n < method->lanes && job->m > job->n : a < b;
+  return method;
 }
 
 static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) { return choose_of(job, hold_a, false); }

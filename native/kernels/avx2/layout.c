@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Rows of a head lie far apart, where no hardware foresees them: those so many rows ahead are prefetched. */
+#define AHEAD 8u
+
 struct beta_avx2_decoder beta_avx2_decoder_of(const beta_matrix *matrix, const beta_pair *pair, struct beta_code code,
                                               bool is_signed) {
   return (struct beta_avx2_decoder){matrix, pair->k0, pair->k, code.flip, is_signed};
@@ -28,6 +31,9 @@ static inline void decode(const struct beta_avx2_decoder *decoder, const uint8_t
   const beta_matrix *matrix = decoder->matrix;
   const uint32_t at = beta_first_word(decoder->k0) + word, top = matrix->bits - 1;
   const uint8_t *from = row + beta_word_offset(matrix, at, 0);
+  for (uint32_t line = 0; line < matrix->bits * BETA_BEAT_BYTES; line += 64) {
+    _mm_prefetch((const char *)from + AHEAD * matrix->stride + line, _MM_HINT_T0);
+  }
   codes[0] = codes[1] = _mm256_set1_epi8((char)decoder->flip);
   for (uint32_t plane = 0; plane < matrix->bits; plane++, from += BETA_BEAT_BYTES) {
     const __m256i weight = _mm256_set1_epi8((char)((plane == top && decoder->is_signed ? 0xFFu : 1u) << plane));
