@@ -36,6 +36,7 @@ struct beta_device {
   void *window;          /* in this process */
   uint64_t window_bytes; /* a multiple of 64 KiB, < 4 GiB */
   uint64_t window_bus;   /* on the engine's bus */
+  const struct beta_vector_kernel *vector; /* of the vector steps; NULL for the fastest */
 };
 
 /*

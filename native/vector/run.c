@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "beta.h"
+#include "device/device.h"
 #include "device/error.h"
 #include "vector.h"
 
@@ -32,7 +33,11 @@ static void run_group(const beta_vector *v, const beta_group *g) {
 }
 
 int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
-  const beta_vector v = {.base = beta_window(device), .bytes = beta_window_bytes(device)};
+  const beta_vector v = {
+      .base = beta_window(device),
+      .bytes = beta_window_bytes(device),
+      .kernel = device->vector ? device->vector : beta_vector_kernel_fastest(),
+  };
   const uint8_t *bytes = records;
 
   for (uint32_t i = 0; i < count;) {
