@@ -9,21 +9,31 @@ static void before_activation(const beta_job *job, uint32_t sequence, uint32_t r
   beta_sum_terms(job, &terms, sequence, row, x);
 }
 
-static void plain_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x) { before_activation(job, sequence, row, x); }
-
-static void gelu_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
-  before_activation(job, sequence, row, x);
-  job->v->kernel->gelu(job->width, x);
+static void leave(const beta_job *job, const double *x, float *out) {
+  if (out) job->v->kernel->narrow(x, job->width, out);
 }
 
-static void gelu_sign_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
+static void plain_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
+  before_activation(job, sequence, row, x);
+  leave(job, x, out);
+}
+
+static void gelu_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
+  before_activation(job, sequence, row, x);
+  job->v->kernel->gelu(job->width, x);
+  leave(job, x, out);
+}
+
+static void gelu_sign_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
+  (void)out; /* there is none */
   before_activation(job, sequence, row, x);
   job->v->kernel->gelu_sign(job->width, x);
 }
 
-static void tanh_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
+static void tanh_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
   before_activation(job, sequence, row, x);
   job->v->kernel->tanh(job->width, x);
+  leave(job, x, out);
 }
 
 /* A range of GELU is found in four of its arguments, so that the first pass computes none of it. */

@@ -26,8 +26,9 @@ static void unpack(const beta_vector *v, const beta_step_value *t, uint32_t toke
   }
 }
 
-static void context_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
+static void context_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
   (void)sequence;
+  (void)out; /* there is none */
   const beta_vector *v = job->v;
   const beta_step_softmax *s = &job->g->step.softmax;
   const beta_step_value *t = &job->g->terms[0].value;

@@ -4,7 +4,7 @@
 #include "beta_contract.h"
 #include "vector.h"
 
-static void embed_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
+static void embed_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
   (void)sequence;
   const beta_vector *v = job->v;
   const struct beta_vector_kernel *kernel = v->kernel;
@@ -22,7 +22,7 @@ static void embed_row(const beta_job *job, uint32_t sequence, uint32_t row, doub
   }
   kernel->add((const float *)beta_at(v, s->position_off) + (size_t)position * s->width, s->width, x);
   kernel->add((const float *)beta_at(v, s->type_off) + (size_t)type * s->width, s->width, x);
-  kernel->layer_norm(beta_at(v, s->gamma_off), beta_at(v, s->beta_off), s->epsilon, s->width, x);
+  kernel->layer_norm(beta_at(v, s->gamma_off), beta_at(v, s->beta_off), s->epsilon, s->width, x, out);
 }
 
 void beta_embed(const beta_vector *v, const beta_group *g) {

@@ -56,8 +56,10 @@ typedef struct beta_range {
 #define BETA_DISTANCES 256u
 typedef struct beta_exponentials {
   int64_t fixed[BETA_DISTANCES];
-  /* Byte b of fixed[distance] for the first 128 distances; filled for kernels that look bytes up. */
+  /* Byte b of fixed[distance] for the first 128 distances, for kernels that look bytes up. */
   uint8_t byte[BETA_EXPONENTIAL_BYTES][128];
+  /* As the table has them, 0 behind its end. */
+  double real[BETA_DISTANCES];
 } beta_exponentials;
 
 struct beta_vector_kernel {
@@ -75,8 +77,8 @@ struct beta_vector_kernel {
   void (*add)(const float *from, uint32_t width, double *x);
   /* x *= factor */
   void (*scale)(double factor, uint32_t width, double *x);
-  /* gamma * ((x - mean) * (1 / sqrt(variance + epsilon))) + beta, the variance biased. */
-  void (*layer_norm)(const float *gamma, const float *beta, double epsilon, uint32_t width, double *x);
+  /* x = gamma * ((x - mean) * (1 / sqrt(variance + epsilon))) + beta, the variance biased; `out`, if any, gets it in floats. */
+  void (*layer_norm)(const float *gamma, const float *beta, double epsilon, uint32_t width, double *x, float *out);
   void (*gelu)(uint32_t width, double *x);
   void (*tanh)(uint32_t width, double *x);
   /* A value of gelu(x)'s sign, where nothing else of it matters. */
@@ -85,9 +87,14 @@ struct beta_vector_kernel {
   void (*gelu_turns)(const double *x, uint32_t width, double turns[4]);
 
   void (*range)(const beta_coder *coder, const double *x, uint32_t width, beta_range *range);
-  /* The planes of the signs of x + shift: one of PM1 (a zero counts as +1), or `bits` of two's complement. */
-  void (*signs)(const double *x, const float *shift, uint32_t width, bool pm1, unsigned bits, uint8_t *planes);
+  /*
+   * The planes of the signs of x + shift: one of PM1 (a zero counts as +1), or `bits` of two's complement. `rounded`: x in floats, where
+   * they are at hand, or NULL.
+   */
+  void (*signs)(const double *x, const float *rounded, const float *shift, uint32_t width, bool pm1, unsigned bits, uint8_t *planes);
   void (*codes)(const beta_coder *coder, const double *x, uint32_t width, uint8_t *codes);
+  /* Codes of x * factor, without a shift, of `groups` times 16 elements, and their sum. */
+  double (*decide)(const beta_coder *coder, const double *x, double factor, uint32_t groups, uint8_t *codes);
   /* Codes to planes, whole blocks: elements behind `width` become 0 in both. */
   void (*pack)(uint8_t *codes, uint32_t width, unsigned bits, uint8_t *planes);
 
@@ -102,7 +109,7 @@ struct beta_vector_kernel {
   void (*distances)(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances);
   /* Sum of the exponentials of distances up to `furthest`. */
   int64_t (*total)(const beta_exponentials *exponentials, const uint8_t *distances, uint32_t width, uint32_t furthest);
-  /* One plane: whether a score is at least `threshold`. */
+  /* One plane: whether a score is at least `threshold`, which is one of them. */
   void (*reach)(const void *scores, bool int16, uint32_t width, int32_t threshold, uint8_t *plane);
   /* codes[i] = table[distances[i]], the table of BETA_DISTANCES entries. */
   void (*look_up)(const uint8_t *table, const uint8_t *distances, uint32_t width, uint32_t furthest, uint8_t *codes);

@@ -69,11 +69,11 @@ void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const b
   leave_sum(v, q, coder, width, row);
 }
 
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, uint32_t width,
-                       uint32_t row) {
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, const float *rounded,
+                       uint32_t width, uint32_t row) {
   if (q->kind == BETA_STEP_QUANTISER_SIGN) {
     const int pm1 = (q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK) == BETA_ENC_PM1;
-    v->kernel->signs(x, coder->shift, width, pm1, 1u << (q->format & BETA_FMT_WIDTH_MASK), planes_at(v, q, row));
+    v->kernel->signs(x, rounded, coder->shift, width, pm1, 1u << (q->format & BETA_FMT_WIDTH_MASK), planes_at(v, q, row));
     leave_sum(v, q, coder, width, row);
     return;
   }

@@ -9,7 +9,7 @@ void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uin
   beta_coder coders[BETA_STEP_CONSUMERS_MAX];
   for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &job->g->consumers[c], (beta_found){.step = 1, .t = 0});
   for (uint32_t row = begin; row < end; row++) {
-    job->row(job, sequence, row, x);
+    job->row(job, sequence, row, x, NULL);
     for (unsigned c = 0; c < consumers; c++) {
       if (beta_needs_range(&job->g->consumers[c])) job->v->kernel->range(&coders[c], x, job->width, &ranges[c]);
     }
@@ -22,9 +22,9 @@ void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint
   beta_coder coders[BETA_STEP_CONSUMERS_MAX];
   for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &job->g->consumers[c], found[c]);
   for (uint32_t row = begin; row < end; row++) {
-    job->row(job, sequence, row, x);
-    if (job->out_off) job->v->kernel->narrow(x, job->width, (float *)beta_at(job->v, job->out_off) + (size_t)row * job->width);
-    for (unsigned c = 0; c < consumers; c++) beta_quantise_row(job->v, &job->g->consumers[c], &coders[c], x, job->width, row);
+    float *out = job->out_off ? (float *)beta_at(job->v, job->out_off) + (size_t)row * job->width : NULL;
+    job->row(job, sequence, row, x, out);
+    for (unsigned c = 0; c < consumers; c++) beta_quantise_row(job->v, &job->g->consumers[c], &coders[c], x, out, job->width, row);
   }
 }
 

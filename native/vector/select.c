@@ -6,6 +6,7 @@
 static const struct beta_vector_kernel *const kernels[] = {
 #if defined(__x86_64__)
     &beta_vector_kernel_avx512,
+    &beta_vector_kernel_avx2,
 #endif
 #if defined(__aarch64__)
     &beta_vector_kernel_neon,

@@ -10,10 +10,6 @@
 #include "beta_contract.h"
 #include "vector.h"
 
-typedef struct prepared {
-  beta_exponentials exponentials; /* of the table's first entries */
-} prepared;
-
 /* One row of scores: where it is, and how far its scores lie apart. */
 typedef struct score_row {
   const void *scores;
@@ -50,6 +46,7 @@ static void prepare(const beta_vector *v, const beta_step_softmax *s, beta_expon
   const uint32_t length = s->table_length < BETA_DISTANCES ? s->table_length : BETA_DISTANCES;
   memset(e, 0, sizeof *e);
   for (uint32_t i = 0; i < length; i++) {
+    e->real[i] = table[i];
     e->fixed[i] = fixed(table[i]);
     for (unsigned b = 0; b < BETA_EXPONENTIAL_BYTES && i < 128; b++) e->byte[b][i] = (uint8_t)(e->fixed[i] >> 8 * b);
   }
@@ -86,8 +83,9 @@ void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, uint32_t
   kernel->scale(1 / sum, s->tokens, p);
 }
 
-static void probability_row(const beta_job *job, uint32_t sequence, uint32_t row, double *p) {
+static void probability_row(const beta_job *job, uint32_t sequence, uint32_t row, double *p, float *out) {
   (void)sequence;
+  (void)out; /* there is none */
   beta_softmax_row(job->v, &job->g->step.softmax, row, p);
 }
 
@@ -96,27 +94,57 @@ static int is_near(const beta_step_softmax *s, const score_row *r) {
   return !s->key_sums_off && r->furthest < s->table_length && r->furthest < BETA_DISTANCES;
 }
 
-static double near_inverse(const beta_job *job, const score_row *r, uint8_t *distances) {
-  const prepared *own = job->prepared;
-  job->v->kernel->distances(r->scores, r->int16, r->tokens, r->most, distances);
-  return inverse_of(job->v->kernel->total(&own->exponentials, distances, r->tokens, r->furthest));
+/*
+ * Rows go through each stage together: what a stage needs of one row is long in coming, and the other rows fill that time.
+ */
+#define STAGE_ROWS 8u
+
+typedef struct stage {
+  uint32_t count;
+  score_row row[STAGE_ROWS];
+  double inverse[STAGE_ROWS];             /* of the sums of near rows */
+  uint8_t distances[BETA_STEP_WIDTH_MAX]; /* of near rows, row after row */
+} stage;
+
+static uint8_t *stage_distances(stage *t, uint32_t i) { return t->distances + (size_t)i * t->row[i].tokens; }
+
+/* Scores of up to STAGE_ROWS rows from `begin` on. */
+static void survey(const beta_job *job, uint32_t begin, uint32_t end, stage *t) {
+  const struct beta_vector_kernel *kernel = job->v->kernel;
+  const beta_exponentials *exponentials = job->prepared;
+  const beta_step_softmax *s = &job->g->step.softmax;
+  const uint32_t room = BETA_STEP_WIDTH_MAX / s->tokens, most = room < STAGE_ROWS ? room : STAGE_ROWS;
+  int64_t total[STAGE_ROWS];
+  t->count = end - begin < most ? end - begin : most;
+  for (uint32_t i = 0; i < t->count; i++) t->row[i] = scores_at(job->v, s, begin + i);
+  for (uint32_t i = 0; i < t->count; i++) {
+    const score_row *r = &t->row[i];
+    if (!is_near(s, r)) continue;
+    kernel->distances(r->scores, r->int16, r->tokens, r->most, stage_distances(t, i));
+    total[i] = kernel->total(exponentials, stage_distances(t, i), r->tokens, r->furthest);
+    t->inverse[i] = inverse_of(total[i]);
+  }
 }
 
 /* The range of near rows is that of their ends: the table falls. */
 static void range_near(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges) {
   const beta_step_softmax *s = &job->g->step.softmax;
-  const double *table = beta_at(job->v, s->table_off);
+  const double *table = ((const beta_exponentials *)job->prepared)->real;
   const beta_coder coder = beta_coder_of(job->v, &job->g->consumers[0], (beta_found){.step = 1, .t = 0});
-  uint8_t distances[BETA_STEP_WIDTH_MAX];
-  for (uint32_t row = begin; row < end; row++) {
-    const score_row r = scores_at(job->v, s, row);
-    if (!is_near(s, &r)) {
-      beta_range_rows(job, sequence, row, row + 1, ranges);
-      continue;
+  stage t;
+  for (uint32_t row = begin; row < end; row += t.count) {
+    survey(job, row, end, &t);
+    double ends[2 * STAGE_ROWS];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < t.count; i++) {
+      if (is_near(s, &t.row[i])) {
+        ends[count++] = table[0] * t.inverse[i];
+        ends[count++] = table[t.row[i].furthest] * t.inverse[i];
+      } else {
+        beta_range_rows(job, sequence, row + i, row + i + 1, ranges);
+      }
     }
-    const double inverse = near_inverse(job, &r, distances);
-    const double ends[2] = {table[0] * inverse, table[r.furthest] * inverse};
-    job->v->kernel->range(&coder, ends, 2, &ranges[0]);
+    job->v->kernel->range(&coder, ends, count, &ranges[0]);
   }
 }
 
@@ -124,32 +152,31 @@ static void emit_near(const beta_job *job, uint32_t sequence, uint32_t begin, ui
   const struct beta_vector_kernel *kernel = job->v->kernel;
   const beta_step_softmax *s = &job->g->step.softmax;
   const beta_step_quantise *q = &job->g->consumers[0];
-  const double *table = beta_at(job->v, s->table_off);
+  const beta_exponentials *exponentials = job->prepared;
   const beta_coder coder = beta_coder_of(job->v, q, found[0]);
   const int one_bit = q->format == (BETA_ENC_U << BETA_FMT_ENC_SHIFT) && !q->sums_off;
-  uint8_t distances[BETA_STEP_WIDTH_MAX], codes[BETA_STEP_WIDTH_MAX];
-  for (uint32_t row = begin; row < end; row++) {
-    const score_row r = scores_at(job->v, s, row);
-    if (!is_near(s, &r)) {
-      beta_emit_rows(job, sequence, row, row + 1, found);
-      continue;
+  uint8_t codes[BETA_STEP_WIDTH_MAX], decided[STAGE_ROWS][BETA_DISTANCES] = {{0}};
+  stage t;
+  for (uint32_t row = begin; row < end; row += t.count) {
+    double ones[STAGE_ROWS];
+    survey(job, row, end, &t);
+    for (uint32_t i = 0; i < t.count; i++) {
+      if (is_near(s, &t.row[i])) ones[i] = kernel->decide(&coder, exponentials->real, t.inverse[i], t.row[i].furthest / 16 + 1, decided[i]);
+      else beta_emit_rows(job, sequence, row + i, row + i + 1, found);
     }
-    const double inverse = near_inverse(job, &r, distances);
-    double p[BETA_DISTANCES];
-    uint8_t decided[BETA_DISTANCES] = {0};
-    memcpy(p, table, (r.furthest + 1) * sizeof *p);
-    kernel->scale(inverse, r.furthest + 1, p);
-    kernel->codes(&coder, p, r.furthest + 1, decided);
-    if (one_bit) {
-      /* The scores that get a 1 are the largest. */
-      int32_t ones = 0;
-      for (uint32_t i = 0; i <= r.furthest; i++) ones += decided[i];
-      uint8_t *plane = (uint8_t *)beta_at(job->v, q->out_off) + (size_t)row * q->out_stride;
-      if (ones == 0) memset(plane, 0, (s->tokens + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES);
-      else kernel->reach(r.scores, r.int16, s->tokens, r.most - (ones - 1), plane);
-    } else {
-      kernel->look_up(decided, distances, s->tokens, r.furthest, codes);
-      beta_leave_codes(job->v, q, &coder, codes, s->tokens, row);
+    for (uint32_t i = 0; i < t.count; i++) {
+      const score_row *r = &t.row[i];
+      if (!is_near(s, r)) continue;
+      if (one_bit) {
+        /* The scores that get a 1 are the largest: as many distances as there are ones. */
+        uint8_t *plane = (uint8_t *)beta_at(job->v, q->out_off) + (size_t)(row + i) * q->out_stride;
+        const uint32_t furthest = ones[i] < 1 ? 0 : (uint32_t)ones[i] - 1;
+        if (ones[i] < 1) memset(plane, 0, (r->tokens + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES);
+        else kernel->reach(r->scores, r->int16, r->tokens, r->most - (int32_t)(furthest < r->furthest ? furthest : r->furthest), plane);
+      } else {
+        kernel->look_up(decided[i], stage_distances(&t, i), r->tokens, r->furthest, codes);
+        beta_leave_codes(job->v, q, &coder, codes, r->tokens, row + i);
+      }
     }
   }
 }
@@ -163,11 +190,11 @@ void beta_softmax(const beta_vector *v, const beta_group *g) {
   /* Heads follow one another, so all of them are the rows of one sequence, over which a quantiser takes its range. */
   beta_job job = {.v = v, .g = g, .rows = s->heads * s->tokens, .width = s->tokens, .sequences = 1, .first = s->first_row, .end = s->end_row,
                   .row = probability_row};
-  prepared own;
+  beta_exponentials exponentials;
   /* With a shift a column decides as well; a sign asks for none of this. */
   if (s->table_length > 0 && !g->consumers[0].shift_off && g->consumers[0].kind != BETA_STEP_QUANTISER_SIGN) {
-    prepare(v, s, &own.exponentials);
-    job.prepared = &own;
+    prepare(v, s, &exponentials);
+    job.prepared = &exponentials;
     job.range = range_near;
     job.emit = emit_near;
   }

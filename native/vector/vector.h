@@ -67,8 +67,8 @@ struct beta_job {
   const beta_vector *v;
   const beta_group *g;
   uint32_t rows, width, starts_off, sequences, out_off, first, end;
-  /* Real values of one row; pure. `x` has room for the width, up to a multiple of 128. */
-  void (*row)(const beta_job *job, uint32_t sequence, uint32_t row, double *x);
+  /* Real values of one row; pure. `x` has room for the width, up to a multiple of 128. `out`, if any, gets them in floats. */
+  void (*row)(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out);
   /* Widens the ranges of all consumers by rows [begin, end) of a sequence; NULL: by `row`. */
   void (*range)(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges);
   /* Leaves rows [begin, end) of a sequence; NULL: by `row`. */
@@ -101,9 +101,12 @@ static inline int beta_needs_range(const beta_step_quantise *q) { return q->kind
 beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
 /* How a quantiser makes codes, for every kind but SIGN; without what is found also how it prepares values. */
 beta_coder beta_coder_of(const beta_vector *v, const beta_step_quantise *q, beta_found found);
-/* Quantises `x`, the values of row `row`, and leaves planes and sums where the record wants them. */
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, uint32_t width,
-                       uint32_t row);
+/*
+ * Quantises `x`, the values of row `row`, and leaves planes and sums where the record wants them. `rounded`: x in floats, where they are
+ * at hand, or NULL.
+ */
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, const float *rounded,
+                       uint32_t width, uint32_t row);
 /* The same for codes that are there; `codes` has room for whole blocks. */
 void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint8_t *codes, uint32_t width, uint32_t row);
 

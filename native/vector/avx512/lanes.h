@@ -46,9 +46,38 @@ static inline marks lanes_reach(lanes a, lanes b) {
   return _cvtmask8_u32(_mm512_cmp_pd_mask(a.low, b.low, _CMP_GE_OQ)) | _cvtmask8_u32(_mm512_cmp_pd_mask(a.high, b.high, _CMP_GE_OQ)) << 8;
 }
 static inline marks marks_of(uint32_t bits) { return bits; }
+static inline int marks_any(marks m) { return m != 0; }
 static inline uint32_t marks_bits(marks m) { return m; }
 static inline lanes lanes_choose(marks m, lanes yes, lanes no) {
   return (lanes){_mm512_mask_blend_pd((__mmask8)m, no.low, yes.low), _mm512_mask_blend_pd((__mmask8)(m >> 8), no.high, yes.high)};
+}
+/* The first `left` lanes, the others 0. */
+#define LANES_PARTS 1
+static inline __mmask16 part_mask(uint32_t left) { return (__mmask16)((1u << left) - 1); }
+static inline lanes lanes_load_part(const double *p, uint32_t left) {
+  const __mmask16 m = part_mask(left);
+  return (lanes){_mm512_maskz_loadu_pd((__mmask8)m, p), _mm512_maskz_loadu_pd((__mmask8)(m >> 8), p + 8)};
+}
+static inline lanes lanes_of_floats_part(const float *p, uint32_t left) {
+  const __m512 v = _mm512_maskz_loadu_ps(part_mask(left), p);
+  return (lanes){_mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
+}
+static inline lanes lanes_of_int32_part(const int32_t *p, uint32_t left) {
+  const __m512i v = _mm512_maskz_loadu_epi32(part_mask(left), p);
+  return (lanes){_mm512_cvtepi32_pd(_mm512_castsi512_si256(v)), _mm512_cvtepi32_pd(_mm512_extracti32x8_epi32(v, 1))};
+}
+static inline lanes lanes_of_int16_part(const int16_t *p, uint32_t left) {
+  const __m512i v = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(part_mask(left), p));
+  return (lanes){_mm512_cvtepi32_pd(_mm512_castsi512_si256(v)), _mm512_cvtepi32_pd(_mm512_extracti32x8_epi32(v, 1))};
+}
+static inline void lanes_store_part(double *p, lanes a, uint32_t left) {
+  const __mmask16 m = part_mask(left);
+  _mm512_mask_storeu_pd(p, (__mmask8)m, a.low);
+  _mm512_mask_storeu_pd(p + 8, (__mmask8)(m >> 8), a.high);
+}
+static inline void lanes_to_floats_part(float *p, lanes a, uint32_t left) {
+  const __m512 v = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(a.low)), _mm512_cvtpd_ps(a.high), 1);
+  _mm512_mask_storeu_ps(p, part_mask(left), v);
 }
 /* The sign of `sign` on the magnitude of `a`. */
 static inline lanes lanes_sign(lanes a, lanes sign) {
@@ -87,6 +116,14 @@ static inline lanes lanes_polynomial(const double (*rows)[16], unsigned degree, 
   lanes y = lanes_of_16(rows[degree], index);
   for (unsigned power = degree; power-- > 0;) y = lanes_add(lanes_mul(y, u), lanes_of_16(rows[power], index));
   return y;
+}
+
+/* Which of 16 floats plus `shift`, if any, are above 0; `equal` is not 0 where one of them is. */
+static inline uint32_t float_signs(const float *x, const float *shift, uint32_t *equal) {
+  __m512 v = _mm512_loadu_ps(x);
+  if (shift) v = _mm512_add_ps(v, _mm512_loadu_ps(shift));
+  *equal = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_EQ_OQ);
+  return _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GT_OQ);
 }
 
 /* Plane i of 128 codes: their bits i. */

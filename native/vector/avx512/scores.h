@@ -42,7 +42,6 @@ static void look_up(const uint8_t *table, const uint8_t *distances, uint32_t wid
 static void reach(const void *scores, bool int16, uint32_t width, int32_t threshold, uint8_t *plane) {
   memset(plane + (size_t)(whole_blocks(width) - 1) * BETA_BEAT_BYTES, 0, BETA_BEAT_BYTES);
   if (int16) {
-    /* A threshold is a score of the row. */
     const __m512i t = _mm512_set1_epi16((int16_t)threshold);
     for (uint32_t i = 0; i < width; i += 32) {
       const __mmask32 mask = (__mmask32)chunk_mask(width - i);

@@ -29,38 +29,73 @@
     }                                                      \
   } while (0)
 
-/* Reads and writes of the first `left` lanes. */
-#define ENDS(type, name, read)                                             \
-  INLINE lanes name(const type *p, uint32_t left) {                        \
-    if (left == LANES) return read(p);                                     \
-    type padded[LANES] = {0};                                              \
-    memcpy(padded, p, left * sizeof *p);                                   \
-    return read(padded);                                                   \
-  }
-ENDS(double, doubles_at, lanes_load)
-ENDS(float, floats_at, lanes_of_floats)
-ENDS(int32_t, int32_at, lanes_of_int32)
-ENDS(int16_t, int16_at, lanes_of_int16)
-#undef ENDS
+/* The same in pairs, for sums: the groups are in turn even and odd. */
+#define EACH_PAIR(width, i, left, odd, ...)                \
+  do {                                                     \
+    uint32_t i = 0;                                        \
+    while (i + 2 * LANES <= (width)) {                     \
+      enum { left = LANES };                               \
+      {                                                    \
+        enum { odd = 0 };                                  \
+        __VA_ARGS__                                        \
+      }                                                    \
+      i += LANES;                                          \
+      {                                                    \
+        enum { odd = 1 };                                  \
+        __VA_ARGS__                                        \
+      }                                                    \
+      i += LANES;                                          \
+    }                                                      \
+    const uint32_t whole = i + LANES <= (width);           \
+    if (whole) {                                           \
+      enum { left = LANES, odd = 0 };                      \
+      __VA_ARGS__                                          \
+      i += LANES;                                          \
+    }                                                      \
+    if (i < (width)) {                                     \
+      const uint32_t left = (width) - i, odd = whole;      \
+      __VA_ARGS__                                          \
+    }                                                      \
+  } while (0)
 
-INLINE void put_doubles(double *p, lanes a, uint32_t left) {
-  if (left == LANES) {
-    lanes_store(p, a);
-    return;
+/* Reads and writes of the first `left` lanes: a kernel's own, or by way of whole ones. */
+#ifndef LANES_PARTS
+#define PART(type, name, read)                     \
+  static lanes name(const type *p, uint32_t left) { \
+    type padded[LANES] = {0};                      \
+    memcpy(padded, p, left * sizeof *p);           \
+    return read(padded);                           \
   }
+PART(double, lanes_load_part, lanes_load)
+PART(float, lanes_of_floats_part, lanes_of_floats)
+PART(int32_t, lanes_of_int32_part, lanes_of_int32)
+PART(int16_t, lanes_of_int16_part, lanes_of_int16)
+#undef PART
+
+static void lanes_store_part(double *p, lanes a, uint32_t left) {
   double whole[LANES];
   lanes_store(whole, a);
   memcpy(p, whole, left * sizeof *p);
 }
 
-INLINE void put_floats(float *p, lanes a, uint32_t left) {
-  if (left == LANES) {
-    lanes_to_floats(p, a);
-    return;
-  }
+static void lanes_to_floats_part(float *p, lanes a, uint32_t left) {
   float whole[LANES];
   lanes_to_floats(whole, a);
   memcpy(p, whole, left * sizeof *p);
+}
+#endif
+
+INLINE lanes doubles_at(const double *p, uint32_t left) { return left == LANES ? lanes_load(p) : lanes_load_part(p, left); }
+INLINE lanes floats_at(const float *p, uint32_t left) { return left == LANES ? lanes_of_floats(p) : lanes_of_floats_part(p, left); }
+INLINE lanes int32_at(const int32_t *p, uint32_t left) { return left == LANES ? lanes_of_int32(p) : lanes_of_int32_part(p, left); }
+INLINE lanes int16_at(const int16_t *p, uint32_t left) { return left == LANES ? lanes_of_int16(p) : lanes_of_int16_part(p, left); }
+INLINE void put_doubles(double *p, lanes a, uint32_t left) {
+  if (left == LANES) lanes_store(p, a);
+  else lanes_store_part(p, a, left);
+}
+INLINE void put_floats(float *p, lanes a, uint32_t left) {
+  if (left == LANES) lanes_to_floats(p, a);
+  else lanes_to_floats_part(p, a, left);
 }
 
 /* Integer i of a row, either width. */
@@ -84,9 +119,9 @@ typedef struct sums {
 } sums;
 
 INLINE sums sums_none(void) { return (sums){lanes_set(0), lanes_set(0)}; }
-INLINE void sums_add(sums *s, uint32_t i, lanes a) {
-  if (i / LANES % 2 == 0) s->even = lanes_add(s->even, a);
-  else s->odd = lanes_add(s->odd, a);
+INLINE void sums_add(sums *s, uint32_t odd, lanes a) {
+  if (odd) s->odd = lanes_add(s->odd, a);
+  else s->even = lanes_add(s->even, a);
 }
 INLINE double sums_total(sums s) { return lanes_total(lanes_add(s.even, s.odd)); }
 

@@ -29,21 +29,35 @@ INLINE void put_marks(uint8_t *p, uint32_t bits, uint32_t left) {
   memcpy(p, &two, sizeof two);
 }
 
-static void signs(const double *x, const float *shift, uint32_t width, bool pm1, unsigned bits, uint8_t *planes) {
-  const lanes zero = lanes_set(0);
+/*
+ * Whether x + shift >= 0, by single precision where that decides: rounding x keeps its order with -shift, which is a float, so only
+ * where the two come out equal is x itself asked.
+ */
+INLINE uint32_t reach_zero(const double *x, const float *rounded, const float *shift, uint32_t i, uint32_t left) {
+  if (rounded && left == LANES) {
+    uint32_t equal;
+    const uint32_t above = float_signs(rounded + i, shift ? shift + i : NULL, &equal);
+    if (__builtin_expect(equal == 0, 1)) return above;
+  }
+  const lanes v = doubles_at(x + i, left);
+  return marks_bits(lanes_reach(shift ? lanes_add(v, floats_at(shift + i, left)) : v, lanes_set(0)));
+}
+
+static void signs(const double *x, const float *rounded, const float *shift, uint32_t width, bool pm1, unsigned bits, uint8_t *planes) {
   /* The last block is zeroed whole, and then its elements are written. */
   if (width % BETA_BLOCK_ELEMENTS != 0) memset(planes + (size_t)(whole_blocks(width) - 1) * BETA_BEAT_BYTES * bits, 0, BETA_BEAT_BYTES * bits);
+  if (pm1) {
+    EACH_LANES(width, i, left, { put_marks(planes + i / 8, reach_zero(x, rounded, shift, i, left), left); });
+    return;
+  }
+  const lanes zero = lanes_set(0);
   EACH_LANES(width, i, left, {
     lanes v = doubles_at(x + i, left);
     if (shift) v = lanes_add(v, floats_at(shift + i, left));
     uint8_t *p = plane_bytes(planes, bits, i);
-    if (pm1) {
-      put_marks(p, marks_bits(lanes_reach(v, zero)), left);
-    } else {
-      const uint32_t below = marks_bits(lanes_above(zero, v));
-      put_marks(p, marks_bits(lanes_above(v, zero)) | below, left);
-      for (unsigned plane = 1; plane < bits; plane++) put_marks(p + plane * BETA_BEAT_BYTES, below, left);
-    }
+    const uint32_t below = marks_bits(lanes_above(zero, v));
+    put_marks(p, marks_bits(lanes_above(v, zero)) | below, left);
+    for (unsigned plane = 1; plane < bits; plane++) put_marks(p + plane * BETA_BEAT_BYTES, below, left);
   });
 }
 
@@ -53,18 +67,42 @@ static void signs(const double *x, const float *shift, uint32_t width, bool pm1,
  */
 #define CLEAR (0.5 - 0x1p-40)
 
-static void codes(const beta_coder *c, const double *x, uint32_t width, uint8_t *codes) {
-  const lanes t = lanes_set(c->t), step = lanes_set(c->step), inverse = lanes_set(c->inverse);
-  const lanes low = lanes_set(c->low), high = lanes_set(c->high), rounder = lanes_set(ROUNDER), clear = lanes_set(CLEAR);
-  EACH_LANES(width, i, left, {
-    const lanes v = lanes_sub(prepared(c, x, i, left), t);
-    const lanes q = lanes_min(lanes_max(lanes_mul(v, inverse), low), high);
-    lanes z = lanes_add(q, rounder);
-    const marks near = lanes_above(lanes_abs(lanes_sub(q, lanes_sub(z, rounder))), clear);
-    if (__builtin_expect(c->inverse == 0 || marks_bits(near) != 0, 0))
-      z = lanes_add(lanes_min(lanes_max(lanes_div(v, step), low), high), rounder);
+typedef struct coding {
+  lanes t, step, inverse, low, high;
+  bool divides;
+} coding;
+
+INLINE coding coding_of(const beta_coder *c) {
+  return (coding){lanes_set(c->t), lanes_set(c->step), lanes_set(c->inverse), lanes_set(c->low), lanes_set(c->high), c->inverse == 0};
+}
+
+/* Codes of prepared values, plus ROUNDER. */
+INLINE lanes coded(const coding *c, lanes value) {
+  const lanes rounder = lanes_set(ROUNDER), v = lanes_sub(value, c->t);
+  const lanes q = lanes_min(lanes_max(lanes_mul(v, c->inverse), c->low), c->high);
+  const lanes z = lanes_add(q, rounder);
+  const marks near = lanes_above(lanes_abs(lanes_sub(q, lanes_sub(z, rounder))), lanes_set(CLEAR));
+  if (__builtin_expect(!c->divides && !marks_any(near), 1)) return z;
+  return lanes_add(lanes_min(lanes_max(lanes_div(v, c->step), c->low), c->high), rounder);
+}
+
+static void codes(const beta_coder *coder, const double *x, uint32_t width, uint8_t *codes) {
+  const coding c = coding_of(coder);
+  const beta_coder copy = *coder;
+  EACH_LANES(width, i, left, { lanes_low_bytes(codes + i, coded(&c, prepared(&copy, x, i, left))); });
+}
+
+static double decide(const beta_coder *coder, const double *x, double factor, uint32_t groups, uint8_t *codes) {
+  const coding c = coding_of(coder);
+  const lanes f = lanes_set(factor), low = lanes_set(coder->clip_low), high = lanes_set(coder->clip_high);
+  lanes sum = lanes_set(0);
+  for (uint32_t i = 0; i < groups * LANES; i += LANES) {
+    const lanes v = lanes_mul(lanes_load(x + i), f);
+    const lanes z = coded(&c, coder->clips ? lanes_min(lanes_max(v, low), high) : v);
+    sum = lanes_add(sum, lanes_sub(z, lanes_set(ROUNDER)));
     lanes_low_bytes(codes + i, z);
-  });
+  }
+  return lanes_total(sum);
 }
 
 static void pack(uint8_t *codes, uint32_t width, unsigned bits, uint8_t *planes) {

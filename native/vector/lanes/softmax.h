@@ -29,9 +29,9 @@ static void extremes(const void *scores, bool int16, uint32_t width, int32_t *le
 static double weigh(const void *scores, bool int16, uint32_t width, int32_t most, double scale, double *e) {
   const lanes top = lanes_set(most), minus = lanes_set(-scale);
   sums s = sums_none();
-  EACH_LANES(width, i, left, {
+  EACH_PAIR(width, i, left, odd, {
     const lanes w = keep(exp_lanes(lanes_mul(minus, lanes_sub(top, integers_at(scores, int16, i, left)))), left, 0);
-    sums_add(&s, i, w);
+    sums_add(&s, odd, w);
     put_doubles(e + i, w, left);
   });
   return sums_total(s);
@@ -51,9 +51,9 @@ static double weigh_moved(const void *scores, bool int16, uint32_t width, const 
   for (unsigned i = 0; i < LANES; i++) largest = each[i] > largest ? each[i] : largest;
   const lanes top = lanes_set(largest), minus = lanes_set(-scale);
   sums s = sums_none();
-  EACH_LANES(width, i, left, {
+  EACH_PAIR(width, i, left, odd, {
     const lanes w = keep(exp_lanes(lanes_mul(minus, lanes_sub(top, doubles_at(e + i, left)))), left, 0);
-    sums_add(&s, i, w);
+    sums_add(&s, odd, w);
     put_doubles(e + i, w, left);
   });
   return sums_total(s);

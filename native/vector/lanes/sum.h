@@ -1,19 +1,29 @@
 /* Rows from operands: terms and biases, word tables, floats. */
 
-static void sum(const beta_sum *s, double *x) {
-  const lanes scale = lanes_set(s->scale), offset = lanes_set(s->offset);
-  EACH_LANES(s->width, i, left, {
-    lanes y = lanes_mul(s->scales ? lanes_mul(doubles_at(s->scales + i, left), scale) : scale, integers_at(s->acc, s->acc_int16, i, left));
-    if (s->adds) y = lanes_add(doubles_at(x + i, left), y);
-    if (s->sums) y = lanes_add(y, lanes_mul(offset, doubles_at(s->sums + i, left)));
-    if (s->sums_int32) y = lanes_add(y, lanes_mul(offset, int32_at(s->sums_int32 + i, left)));
-    if (s->has_constant) y = lanes_add(y, lanes_set(s->constant));
-    if (s->bias) y = lanes_add(y, floats_at(s->bias + i, left));
-    if (s->has_bias_of_row) y = lanes_add(y, lanes_set(s->bias_of_row));
-    if (s->residual) y = lanes_add(y, floats_at(s->residual + i, left));
-    if (s->relu) y = lanes_max(y, lanes_set(0));
+/* `single`: one term without offsets. A copy of the record, which the stores to x then cannot change. */
+INLINE void sum_row(const beta_sum s, bool single, bool int16, double *x) {
+  const lanes scale = lanes_set(s.scale), offset = lanes_set(s.offset), zero = lanes_set(0);
+  EACH_LANES(s.width, i, left, {
+    lanes y = lanes_mul(s.scales ? lanes_mul(doubles_at(s.scales + i, left), scale) : scale, integers_at(s.acc, int16, i, left));
+    if (!single) {
+      if (s.adds) y = lanes_add(doubles_at(x + i, left), y);
+      if (s.sums) y = lanes_add(y, lanes_mul(offset, doubles_at(s.sums + i, left)));
+      if (s.sums_int32) y = lanes_add(y, lanes_mul(offset, int32_at(s.sums_int32 + i, left)));
+      if (s.has_constant) y = lanes_add(y, lanes_set(s.constant));
+      if (s.has_bias_of_row) y = lanes_add(y, lanes_set(s.bias_of_row));
+    }
+    if (s.bias) y = lanes_add(y, floats_at(s.bias + i, left));
+    if (s.residual) y = lanes_add(y, floats_at(s.residual + i, left));
+    if (s.relu) y = lanes_max(y, zero);
     put_doubles(x + i, y, left);
   });
+}
+
+static void sum(const beta_sum *s, double *x) {
+  const bool single = !s->adds && !s->sums && !s->sums_int32 && !s->has_constant && !s->has_bias_of_row;
+  if (single && s->acc_int16) sum_row(*s, true, true, x);
+  else if (single) sum_row(*s, true, false, x);
+  else sum_row(*s, false, s->acc_int16, x);
 }
 
 INLINE uint32_t two_bytes(const uint8_t *p) {
@@ -55,7 +65,7 @@ static void scale_row(double factor, uint32_t width, double *x) {
 
 static double dot(const float *a, const float *b, uint32_t width) {
   sums s = sums_none();
-  EACH_LANES(width, i, left, { sums_add(&s, i, lanes_mul(floats_at(a + i, left), floats_at(b + i, left))); });
+  EACH_PAIR(width, i, left, odd, { sums_add(&s, odd, lanes_mul(floats_at(a + i, left), floats_at(b + i, left))); });
   return sums_total(s);
 }
 
