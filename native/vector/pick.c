@@ -11,5 +11,5 @@ static void pick_row(const beta_vector *v, const beta_group *g, uint32_t sequenc
 
 void beta_pick(const beta_vector *v, const beta_group *g) {
   const beta_step_pick *s = &g->step.pick;
-  beta_run_rows(v, g, &(beta_rows){pick_row, s->rows, s->width, s->starts_off, s->sequences, 0, 0, 0});
+  beta_run_rows(v, g, &(beta_rows){pick_row, s->rows, s->width, s->starts_off, s->sequences, s->out_off, 0, 0});
 }
