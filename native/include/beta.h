@@ -37,8 +37,14 @@ BETA_API const char *beta_error(void);
  *   emu:[?option=value&...]   the emulator. threads: how many compute, a caller that waits or runs vector steps included (1; at
  *                             most 64). kernel: which one computes, of those this CPU supports (the fastest). max_k,
  *                             max_kp, ring_log2 lower the limits it reports.
- * window_bytes: size of the window, a multiple of 64 KiB, < 4 GiB. Its memory is zero.
- * Returns 0 and the device, or -EINVAL (URI, option, size), -ENODEV (unknown scheme), -ENOMEM.
+ *   uio:NAME[/POOL][?spin=US] the engine of a board: the UIO device NAME, its window in the u-dma-buf POOL (beta-poolN for a NAME that ends
+ *                             in N). spin: how long a wait looks at HEAD before it sleeps (10). threads: how many compute vector steps, the
+ *                             caller included (1; at most 64). Opening reads registers: the caller has made sure that the
+ *                             programmable logic is alive.
+ * window_bytes: size of the window, a multiple of 64 KiB, < 4 GiB; of a board the most, because its pool has a size of its own. Its
+ * memory is zero.
+ * Returns 0 and the device, or -EINVAL (URI, option, size), -ENODEV (unknown scheme, no such device), -EBUSY (another process has it),
+ * -ENOMEM, or what the system refused with.
  */
 BETA_API int beta_open(const char *uri, uint64_t window_bytes, beta_device **device);
 BETA_API void beta_close(beta_device *device);
@@ -46,6 +52,12 @@ BETA_API void beta_close(beta_device *device);
 /* Registers: aligned 32-bit volatile accesses (CONTRACT 2). An offset that is unaligned or outside the page reads 0. */
 BETA_API uint32_t beta_reg_read(beta_device *device, uint32_t offset);
 BETA_API void beta_reg_write(beta_device *device, uint32_t offset, uint32_t value);
+
+/*
+ * Whether the device is still there: 0, or -EIO once it was removed. Registers then read all ones, and nothing is touched any more. A
+ * device is found to be gone by this, or by a wait.
+ */
+BETA_API int beta_alive(beta_device *device);
 
 /* The window: address in this process, address on the engine's bus, bytes. */
 BETA_API void *beta_window(beta_device *device);
@@ -65,6 +77,15 @@ BETA_API void beta_kick(beta_device *device, uint32_t tail);
 #define BETA_WAIT_TIMEOUT 1
 #define BETA_WAIT_FAULT 2
 BETA_API int beta_wait(beta_device *device, uint32_t sequence, uint32_t timeout_us);
+
+/*
+ * Interrupts since the device was opened: `taken` ended a sleep, `missed` are those that the kernel counted between two that were taken,
+ * and `lost` did not come although their reason was visible. Of an engine with a board of its own the last two are 0. All 0 for the emulator.
+ */
+struct beta_irq_counts {
+  uint64_t taken, missed, lost;
+};
+BETA_API void beta_irq_counts(beta_device *device, struct beta_irq_counts *counts);
 
 /*
  * Cache maintenance of a window range before the engine reads it, and before the CPU reads what the engine wrote. The

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { register as registerForward } from './bench/forward.js';
 import { register as registerQmm } from './bench/qmm.js';
+import { register as registerServe } from './bench/serve.js';
 
 export function register(program: Command): void {
   const bench = program
@@ -14,4 +15,5 @@ export function register(program: Command): void {
     );
   registerQmm(bench);
   registerForward(bench);
+  registerServe(bench);
 }

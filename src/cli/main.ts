@@ -3,11 +3,14 @@
 import { Command, CommanderError } from 'commander';
 import { register as registerBench } from './bench.js';
 import { register as registerDevices } from './devices.js';
+import { register as registerDoctor } from './doctor.js';
 import { EXIT } from './exit.js';
 import { register as registerExplain } from './explain.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
+import { register as registerLoad } from './load.js';
 import { note, printJson } from './output.js';
+import { register as registerPower } from './power.js';
 import { register as registerRequest } from './request.js';
 import { register as registerRun } from './run.js';
 import { register as registerServe } from './serve.js';
@@ -42,6 +45,9 @@ for (const register of [
   registerSynth,
   registerBench,
   registerDevices,
+  registerDoctor,
+  registerLoad,
+  registerPower,
 ]) {
   register(program);
 }

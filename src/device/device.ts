@@ -3,9 +3,10 @@
  * descriptors, waits with a bound, and turns faults into errors. It knows no models and makes no choice about order.
  */
 import { constants } from 'node:os';
-import { NativeDevice, NativeError } from '../native/device.js';
+import { type IrqCounts, NativeDevice, NativeError } from '../native/device.js';
 import { NativeProgram, RunState } from '../native/program.js';
 import { alignUp, WindowAllocator } from './allocator.js';
+import { requireAlive } from './board/liveness.js';
 import { type Capabilities, readCapabilities } from './capabilities.js';
 import { BITS, DESCRIPTOR_BYTES, FAULT, REG } from './contract.generated.js';
 import { decodeDescriptor } from './descriptor.js';
@@ -30,11 +31,15 @@ export interface ProgramArrays {
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** 1024 descriptors: a whole forward of a short batch, 64 KiB of the window. */
 const DEFAULT_RING_LOG2 = 10;
+/** What every register of a device reads that was removed. */
+const ALL_ONES = 0xffff_ffff;
 /** Bound of a reset: draining one tile, or finding out that the engine is gone. */
 const RESET_TIMEOUT_MS = 5_000;
 
 const READY = BITS.STATUS_READY.mask << BITS.STATUS_READY.shift;
 const FAULTED = BITS.STATUS_FAULT.mask << BITS.STATUS_FAULT.shift;
+
+const IMAGE = [REG.IMAGE0, REG.IMAGE1, REG.IMAGE2, REG.IMAGE3];
 
 export class Device {
   readonly uri: string;
@@ -61,12 +66,19 @@ export class Device {
 
   /** Opens the device of a URI, checks that this host can drive it, and starts it. Throws DeviceError. */
   static open(uri: string, options: DeviceOptions = {}): Device {
-    const { native: nativeUri, windowBytes } = parseDeviceUri(uri);
+    const { native: nativeUri, scheme, windowBytes, windowAsked } = parseDeviceUri(uri);
+    // A register behind a bus without a clock stops the machine: nothing is mapped before the logic is known to be alive.
+    if (scheme === 'uio') requireAlive(nativeUri);
     const native = asDeviceError(
       (errno) => (errno === constants.errno.EINVAL ? 'bad-uri' : 'no-device'),
       () => NativeDevice.open(nativeUri, windowBytes),
     );
     try {
+      if (windowAsked && native.window.byteLength < windowBytes)
+        throw new DeviceError(
+          'no-device',
+          `${uri}: the DMA pool holds a window of ${native.window.byteLength} bytes, but ${windowBytes} are asked for; leave out window=`,
+        );
       return new Device(uri, native, options);
     } catch (error) {
       native.close();
@@ -90,6 +102,10 @@ export class Device {
    */
   reset(): void {
     const native = this.#native;
+    asDeviceError(
+      () => 'gone',
+      () => native.checkAlive(),
+    );
     native.writeReg(REG.CTRL, 0);
     this.#poll('reset', (status) => status === 0);
     this.#fault = undefined;
@@ -223,6 +239,29 @@ export class Device {
     };
   }
 
+  /** What its interrupts did since it was opened; all 0 on the emulator. */
+  irqCounts(): IrqCounts {
+    return this.#native.irqCounts();
+  }
+
+  /** Every register of the contract by name: none has a side effect, and nothing else is ever read. */
+  registers(): Record<keyof typeof REG, number> {
+    const read = Object.entries(REG).map(([name, offset]) => [name, this.#native.readReg(offset)]);
+    return Object.fromEntries(read);
+  }
+
+  /** The first 128 bits of the SHA-256 of the live bitstream, 32 hex digits; all zero when nobody has written them. */
+  get image(): string {
+    return IMAGE.map((offset) => this.#native.readReg(offset).toString(16).padStart(8, '0')).join('');
+  }
+
+  /** Writes what image reads: for whoever has loaded the bitstream. */
+  markImage(sha256: string): void {
+    IMAGE.forEach((offset, word) => {
+      this.#native.writeReg(offset, Number.parseInt(sha256.slice(8 * word, 8 * word + 8), 16));
+    });
+  }
+
   /** Stops the engine and gives the window back. Safe to call twice. */
   close(): void {
     this.#native.close();
@@ -272,6 +311,7 @@ export class Device {
     const deadline = performance.now() + RESET_TIMEOUT_MS;
     for (;;) {
       const status = this.#native.readReg(REG.STATUS);
+      if (status === ALL_ONES) throw new DeviceError('gone', `${this.uri}: ${what}: the device is gone`);
       if (done(status)) return status;
       if (performance.now() > deadline) {
         const head = this.#native.readReg(REG.HEAD);

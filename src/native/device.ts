@@ -12,6 +12,16 @@ export type WaitOutcome = 'done' | 'timeout' | 'fault';
 
 const OUTCOMES: readonly WaitOutcome[] = ['done', 'timeout', 'fault'];
 
+/** What interrupts did since a device was opened (native/include/beta.h). */
+export interface IrqCounts {
+  /** Ended a sleep. */
+  readonly taken: number;
+  /** The kernel counted them between two that were taken. */
+  readonly missed: number;
+  /** Did not come although their reason was visible. */
+  readonly lost: number;
+}
+
 export class NativeDevice {
   /** Address of the window on the engine's bus. */
   readonly bus: bigint;
@@ -29,8 +39,8 @@ export class NativeDevice {
   }
 
   /**
-   * Opens a device by URI (native/include/beta.h) with a window of `windowBytes`: a multiple of 64 KiB below 4 GiB,
-   * zeroed. Throws NativeError, or NativeLibraryError when libbeta itself cannot be used.
+   * Opens a device by URI (native/include/beta.h) with a window of `windowBytes`, of a board at most that: a multiple of
+   * 64 KiB below 4 GiB, zeroed. Throws NativeError, or NativeLibraryError when libbeta itself cannot be used.
    */
   static open(uri: string, windowBytes: number): NativeDevice {
     const native = library();
@@ -58,6 +68,19 @@ export class NativeDevice {
 
   writeReg(offset: number, value: number): void {
     this.#library.regWrite(this.#open(), offset, value >>> 0);
+  }
+
+  /** Throws NativeError once the device was removed; its registers then read all ones. */
+  checkAlive(): void {
+    const code = this.#library.alive(this.#open());
+    if (code !== 0) throw this.#failure('alive', code);
+  }
+
+  irqCounts(): IrqCounts {
+    const counts = new BigUint64Array(3);
+    this.#library.irqCounts(this.#open(), counts);
+    const [taken, missed, lost] = Array.from(counts, Number) as [number, number, number];
+    return { taken, missed, lost };
   }
 
   /** Everything written so far becomes visible to the engine, then TAIL = tail. */

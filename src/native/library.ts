@@ -19,6 +19,8 @@ export interface Library {
   close(device: Pointer): void;
   regRead(device: Pointer, offset: number): number;
   regWrite(device: Pointer, offset: number, value: number): void;
+  alive(device: Pointer): number;
+  irqCounts(device: Pointer, counts: BigUint64Array): void;
   window(device: Pointer): Pointer;
   windowBus(device: Pointer): number | bigint;
   windowBytes(device: Pointer): number | bigint;
@@ -74,6 +76,8 @@ export function loadLibrary(path: string): Library {
     close: handle.func('void beta_close(void *device)'),
     regRead: handle.func('uint32_t beta_reg_read(void *device, uint32_t offset)'),
     regWrite: handle.func('void beta_reg_write(void *device, uint32_t offset, uint32_t value)'),
+    alive: handle.func('int beta_alive(void *device)'),
+    irqCounts: handle.func('void beta_irq_counts(void *device, void *counts)'),
     window: handle.func('void *beta_window(void *device)'),
     windowBus: handle.func('uint64_t beta_window_bus(void *device)'),
     windowBytes: handle.func('uint64_t beta_window_bytes(void *device)'),

@@ -21,7 +21,8 @@ static void give_back(struct emulator *emulator) {
   beta_executor_close(emulator->executor);
   beta_pool_close(emulator->pool);
   pthread_mutex_destroy(&emulator->lock);
-  munmap(emulator->mapping, emulator->mapping_bytes);
+  /* NULL: somebody else's memory */
+  if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes);
   free(emulator);
 }
 
@@ -123,7 +124,8 @@ static void supported_kernels(const struct beta_kernel **kernels, const char **n
   names[count] = NULL;
 }
 
-int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+/* `window` is NULL for memory of its own. */
+static int open_emulator(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
   struct beta_limits limits = {
       .caps = BETA_CAPS_A_WIDTHS_MASK << BETA_CAPS_A_WIDTHS_SHIFT | BETA_CAPS_B_WIDTHS_MASK << BETA_CAPS_B_WIDTHS_SHIFT |
               BETA_CAPS_O_WIDTHS_MASK << BETA_CAPS_O_WIDTHS_SHIFT,
@@ -149,11 +151,12 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   if (emulator == NULL) return beta_fail(-ENOMEM, "emu: no memory for the emulator's state");
   emulator->base.ops = &operations;
   emulator->base.window_bytes = window_bytes;
-  emulator->base.window_bus = BETA_EMULATOR_BUS;
+  emulator->base.window = window;
+  emulator->base.window_bus = bus;
   emulator->limits = limits;
   set_identity(emulator);
 
-  int failed = map_window(emulator, (size_t)window_bytes);
+  int failed = window == NULL ? map_window(emulator, (size_t)window_bytes) : 0;
   if (failed != 0) {
     free(emulator);
     return beta_fail(-ENOMEM, "emu: a window of %llu bytes could not be mapped (%s); use a smaller one",
@@ -167,4 +170,12 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   }
   *device = &emulator->base;
   return 0;
+}
+
+int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+  return open_emulator(rest, NULL, window_bytes, BETA_EMULATOR_BUS, device);
+}
+
+int beta_emulator_open_over(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
+  return open_emulator(rest, window, window_bytes, bus, device);
 }

@@ -14,10 +14,13 @@ const write = (folder: string, bits: SyntheticBits, seed = 3) =>
 
 describe.each([1, 2, 4, 8] as const)('%i bits', (bits) => {
   test('the file holds the tensors: the stack agrees with the oracle', async () => {
-    const tensors = syntheticTensors(SHAPE, bits, 3).map(
-      ({ name, shape, make }) => [name, { shape: [...shape], data: make() }] as const,
+    const tensors = new Map(
+      syntheticTensors(SHAPE, bits, 3).map(({ name, shape, make }) => [
+        name,
+        { shape: [...shape], data: make() },
+      ]),
     );
-    const oracle = new BitOracle(syntheticConfig(SHAPE, bits), new Map(tensors));
+    const oracle = new BitOracle(syntheticConfig(SHAPE, bits), tensors);
     await withFolder(async (folder) => {
       write(join(folder, 'source'), bits);
       await withModel(join(folder, 'source'), ({ session, warnings }) => {
