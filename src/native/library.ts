@@ -30,6 +30,7 @@ export interface Library {
   syncForCpu(device: Pointer, offset: number, bytes: number): number;
   vectorRun(device: Pointer, records: Uint8Array, count: number, failed: [number]): number;
   coreHz(microseconds: number): number;
+  notify(state: string): number;
 }
 
 /** The library cannot be used: it is missing, does not load, or is of another version. The message says what to run. */
@@ -77,6 +78,7 @@ export function loadLibrary(path: string): Library {
       'int beta_vector_run(void *device, const void *records, uint32_t count, _Out_ uint32_t *failed)',
     ),
     coreHz: handle.func('double beta_core_hz(uint32_t microseconds)'),
+    notify: handle.func('int beta_notify(const char *state)'),
   };
 }
 
