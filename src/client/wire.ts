@@ -102,6 +102,8 @@ export const ERROR_CODES = {
   bad_ids: 'input_ids or token_type_ids are empty, too many, not integers, or outside their table.',
   too_many_inputs: 'More inputs in one request than the node takes.',
   busy: 'The queue of the node is full. Try again later, or another node.',
+  expired: 'The message expired before the engine was free for it. Nothing was computed.',
+  cancelled: 'The requester took the request back.',
   shutting_down: 'The node is stopping. Try again, or another node.',
   device_error:
     'The engine failed. The request was not answered because of the node, not because of its content.',

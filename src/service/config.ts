@@ -44,6 +44,14 @@ const limitsSchema = z
       .describe('largest request'),
     inputs: z.int().min(1).max(4096).default(256).describe('inputs in one request'),
     queue: z.int().min(1).max(1_000_000).default(4096).describe('sequences accepted and not yet answered'),
+    batchSequences: z.int().min(1).max(1024).default(64).describe('sequences that run together'),
+    batchTokens: z.int().min(1).max(65_536).default(1024).describe('tokens that run together'),
+    maxDelayMs: z
+      .number()
+      .min(0)
+      .max(1000)
+      .default(0)
+      .describe('how long an idle engine waits for company for a request; 0: not at all'),
     textChars: z
       .int()
       .min(1)

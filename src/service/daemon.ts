@@ -108,6 +108,11 @@ export class Daemon {
     return this.#parts.endpoint.protocolVersion;
   }
 
+  /** Sequences accepted and not yet answered. */
+  get queued(): number {
+    return this.#parts.requests.queued;
+  }
+
   /** Requests that could not be answered for want of a usable reply topic. */
   get unanswerable(): number {
     return this.#parts.endpoint.unanswerable;

@@ -142,7 +142,7 @@ export class Endpoint {
       this.#complain({ topic }, 'a retained request was ignored; requests must not be retained');
       return;
     }
-    const request = requests.read(parsed.model, payload);
+    const request = requests.read(parsed.model, payload, packet.properties?.responseTopic);
     const replyTopic = packet.properties?.responseTopic ?? request.address.replyTo;
     const problem = replyTopic === undefined ? 'there is none' : replyTopicProblem(replyTopic);
     if (replyTopic === undefined || problem !== undefined) {

@@ -8,10 +8,11 @@ import type { Address } from './address.js';
 import { toTaskResult } from './answer.js';
 import type { Limits } from './config.js';
 import { checkRequest, decodePayload } from './decode.js';
-import type { Inference, InferenceHost, ServedModel } from './engine.js';
+import type { InferenceHost, ServedModel } from './engine.js';
 import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 import type { Log } from './log.js';
+import { Dispatcher, type Inference } from './queue/dispatcher.js';
 import { inputCount, type Sequence, toSequences } from './sequences.js';
 
 /** A request that has arrived and is not answered yet. */
@@ -19,6 +20,8 @@ export interface IncomingRequest {
   readonly address: Address;
   /** The model that the topic names, valid or not. */
   readonly model: string;
+  /** Whom the answer goes to. */
+  readonly client: string;
   /** Milliseconds of performance.now(). */
   readonly arrived: number;
   readonly body: unknown;
@@ -38,24 +41,37 @@ const milliseconds = (value: number) => Math.round(value * 1000) / 1000;
 
 export class Requests {
   readonly #options: RequestsOptions;
-  /** Sequences accepted and not yet answered. */
-  #queued = 0;
+  readonly #queue: Dispatcher;
   readonly #open = new Set<(failure: RequestFailure) => void>();
   #refusal: (() => RequestFailure) | undefined;
 
   constructor(options: RequestsOptions) {
     this.#options = options;
+    const { host, limits, log } = options;
+    this.#queue = new Dispatcher({
+      host,
+      limits,
+      trace: (decision) => log.trace(decision, 'queue'),
+    });
+    host.onReady = (ready, reason) => {
+      log[ready ? 'info' : 'warn'](
+        { waiting: this.#queue.waiting, reason },
+        ready ? 'engine ready' : 'engine lost',
+      );
+      if (ready) this.#queue.pump();
+    };
   }
 
   /** Sequences accepted and not yet answered. */
   get queued(): number {
-    return this.#queued;
+    return this.#queue.load;
   }
 
   /** Reads a payload as far as needed to know where its answer goes. Never throws. */
-  read(model: string, payload: Uint8Array): IncomingRequest {
+  read(model: string, payload: Uint8Array, replyTopic?: string): IncomingRequest {
     const arrived = performance.now();
-    return { model, arrived, ...decodePayload(payload, this.#options.limits.payloadBytes) };
+    const decoded = decodePayload(payload, this.#options.limits.payloadBytes);
+    return { model, arrived, client: replyTopic ?? decoded.address.replyTo ?? '', ...decoded };
   }
 
   /** Works until there is an answer. Never rejects. */
@@ -105,24 +121,15 @@ export class Requests {
         `"top" is for models that give one label; ${model.name} does ${model.task}`,
       );
 
-    const count = inputCount(request);
-    if (this.#queued + count > limits.queue)
-      throw new RequestFailure(
-        'busy',
-        `${this.#queued} of ${limits.queue} sequences are waiting; try again later`,
-      );
-    this.#queued += count;
-    try {
-      const sequences = toSequences(request, model, limits.textChars);
-      checkAnswerSize(sequences, model, limits.answerNumbers);
-      const inference = await host.infer(
-        model.name,
-        sequences.map(({ ids, types }) => ({ ids, ...(types && { types }) })),
-      );
-      return this.#compose(incoming, request, model, sequences, inference);
-    } finally {
-      this.#queued -= count;
-    }
+    this.#queue.admit(incoming.client, inputCount(request));
+    const sequences = toSequences(request, model, limits.textChars);
+    checkAnswerSize(sequences, model, limits.answerNumbers);
+    const inference = await this.#queue.infer(
+      model.name,
+      sequences.map(({ ids, types }) => ({ ids, ...(types && { types }) })),
+      { client: incoming.client },
+    );
+    return this.#compose(incoming, request, model, sequences, inference);
   }
 
   #compose(
@@ -190,5 +197,5 @@ function checkAnswerSize(
     );
 }
 
-/** Codes of the runtime that mean the device or its worker, not this request. */
+/** Codes of the runtime that mean the device or the engine process, not this request. */
 const ENGINE_CODES = /^(device-.*|closed|worker-.*|no-device|incompatible|gone|window-full)$/;

@@ -41,7 +41,7 @@ describe('answers', () => {
       model: { name: 'intents', id: 'intents@0123456789ab' },
       device: 'emu:',
       node: 'kitchen',
-      timings: { queue_ms: 0.25, compute_ms: 1.5, total_ms: expect.any(Number) },
+      timings: { queue_ms: expect.any(Number), compute_ms: 1.5, total_ms: expect.any(Number) },
     });
     expect(answer.timings.total_ms).toBeGreaterThanOrEqual(0);
   });
@@ -249,10 +249,10 @@ describe('limits and failures', () => {
   it('does not pass on logits that are not numbers', async () => {
     host.infer = async () => ({
       logits: [Float32Array.of(1, Number.NaN, 2)],
-      timings: { queueMs: 0, computeMs: 0, batch: 1 },
+      times: { total: 0, engine: 0, vector: 0, host: 0 },
     });
     expect(await code({ text: 'a' })).toBe('internal');
-    host.infer = async () => ({ logits: [], timings: { queueMs: 0, computeMs: 0, batch: 1 } });
+    host.infer = async () => ({ logits: [], times: { total: 0, engine: 0, vector: 0, host: 0 } });
     expect(await code({ text: 'a' })).toBe('internal');
   });
 

@@ -129,6 +129,8 @@ it('error codes are stable', () => {
     'bad_ids',
     'too_many_inputs',
     'busy',
+    'expired',
+    'cancelled',
     'shutting_down',
     'device_error',
     'internal',
