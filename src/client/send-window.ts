@@ -46,7 +46,7 @@ export class SendWindow {
    */
   async publish(
     topic: string,
-    payload: string,
+    payload: string | Buffer,
     options: Omit<IClientPublishOptions, 'qos'> = {},
   ): Promise<Delivery> {
     if (this.#underWay >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -6,19 +6,28 @@ import { Device, needsReset } from '../device/device.js';
 import { bytesOf, type Frame, readFrame, writeFrame } from './frames.js';
 import { ENGINE_FD, type FromEngine, type ToEngine, toWireError } from './protocol.js';
 import { Residents } from './residents.js';
+import { SelfTest } from './self-test.js';
 
 const say = (message: FromEngine, body?: Uint8Array) => writeFrame(ENGINE_FD, message, body);
 
+interface Engine {
+  readonly device: Device;
+  readonly models: Residents;
+  readonly selfTest: SelfTest;
+}
+
 /** Opens the device with the models on it, or says why not. */
-function open(message: ToEngine): { device: Device; models: Residents } | undefined {
+function open(message: ToEngine): Engine | undefined {
   let device: Device | undefined;
   try {
     if (message.kind !== 'open') throw new Error(`the engine process was sent "${message.kind}" first`);
     device = Device.open(message.device);
+    const selfTest = new SelfTest(device);
     const models = new Residents(device);
     for (const model of message.models) models.add(model);
+    selfTest.run();
     say({ kind: 'ready', capabilities: device.capabilities, window: models.use });
-    return { device, models };
+    return { device, models, selfTest };
   } catch (error) {
     device?.close();
     say({ kind: 'failed', error: toWireError(error) });
@@ -48,13 +57,14 @@ function run(models: Residents, request: Extract<ToEngine, { kind: 'run' }>, { b
 }
 
 /** One job; whether the device can still be used. */
-function serve(device: Device, models: Residents, frame: Frame): boolean {
+function serve({ device, models, selfTest }: Engine, frame: Frame): boolean {
   const message = frame.header as Exclude<ToEngine, { kind: 'open' | 'close' }>;
   const { job } = message;
   try {
     if (message.kind === 'run') run(models, message, frame);
     else {
       if (message.kind === 'load') models.add(message.model);
+      else if (message.kind === 'self-test') selfTest.run();
       else models.remove(message.model);
       say({ kind: 'done', job, window: models.use });
     }
@@ -76,12 +86,11 @@ function serve(device: Device, models: Residents, frame: Frame): boolean {
 const first = readFrame(ENGINE_FD);
 const opened = first && open(first.header as ToEngine);
 if (opened) {
-  const { device, models } = opened;
   for (;;) {
     const frame = readFrame(ENGINE_FD);
     // The daemon says goodbye, or is gone.
     if (!frame || (frame.header as ToEngine).kind === 'close') break;
-    if (!serve(device, models, frame)) break;
+    if (!serve(opened, frame)) break;
   }
-  device.close();
+  opened.device.close();
 }

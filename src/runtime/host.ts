@@ -190,6 +190,15 @@ export class EngineHost {
     return model;
   }
 
+  /** A tile with a known answer through the device, behind what was given before. Rejects with HostError: 'self-test' if the answer was wrong. */
+  selfTest(): Promise<void> {
+    return this.#ask(
+      (job) => ({ kind: 'self-test', job }),
+      [],
+      () => undefined,
+    );
+  }
+
   /** Takes a model out of the window and out of `models`. */
   async unloadModel(name: string): Promise<void> {
     if (!this.#models.delete(name))

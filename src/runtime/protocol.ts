@@ -30,6 +30,8 @@ export type ToEngine =
       readonly types: boolean;
     }
   | { readonly kind: 'load'; readonly job: number; readonly model: ModelFile }
+  /** A tile with a known answer through the device. */
+  | { readonly kind: 'self-test'; readonly job: number }
   | { readonly kind: 'unload'; readonly job: number; readonly model: string }
   | { readonly kind: 'close' };
 

@@ -2,11 +2,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
+import type { Tls } from '../client/connection.js';
 import {
   type BrokerConfig,
   type Config,
   defaultNode,
   type EmbeddedConfig,
+  type HttpConfig,
   type Limits,
   parseConfig,
 } from './config.js';
@@ -32,6 +34,8 @@ export interface BrokerLogin {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly clientId: string | undefined;
+  readonly tls: Tls | undefined;
+  readonly sessionSeconds: number;
 }
 
 /** Everything the daemon needs to know, with nothing left to default. */
@@ -42,6 +46,10 @@ export interface Settings {
   readonly broker: BrokerLogin | undefined;
   readonly embedded: EmbeddedConfig | undefined;
   readonly models: readonly string[];
+  readonly modelFolder: string | undefined;
+  readonly commands: boolean;
+  readonly telemetrySeconds: number;
+  readonly http: HttpConfig | undefined;
   readonly limits: Limits;
   readonly logLevel: LogLevel;
 }
@@ -66,6 +74,10 @@ export function loadSettings(file: string | undefined, overrides: Overrides = {}
       models.length > 0
         ? expandModels(models, process.cwd())
         : expandModels(config.models ?? [bundledModel()], base),
+    modelFolder: config.modelFolder === undefined ? undefined : resolve(base, config.modelFolder),
+    commands: config.commands,
+    telemetrySeconds: config.telemetrySeconds,
+    http: config.http,
     limits: config.limits,
     logLevel: config.log.level,
   };
@@ -99,12 +111,53 @@ function checkOverrides({ node, device, broker, port }: Overrides): void {
 }
 
 function login(broker: BrokerConfig | undefined, base: string): Omit<BrokerLogin, 'url'> {
-  const { username, password, passwordFile, clientId } = broker ?? {};
+  const {
+    username,
+    password,
+    passwordFile,
+    passwordEnv,
+    ca,
+    cert,
+    key,
+    clientId,
+    sessionSeconds = 0,
+  } = broker ?? {};
+  const pem = (name: string, file: string | undefined) =>
+    file === undefined ? undefined : readPem(`broker.${name}`, resolve(base, file));
   return {
     username,
-    password: passwordFile === undefined ? password : readPassword(resolve(base, passwordFile)),
+    password:
+      passwordFile !== undefined
+        ? readPassword(resolve(base, passwordFile))
+        : passwordEnv !== undefined
+          ? environment(passwordEnv)
+          : password,
     clientId,
+    tls:
+      ca === undefined && cert === undefined
+        ? undefined
+        : { ca: pem('ca', ca), cert: pem('cert', cert), key: pem('key', key) },
+    sessionSeconds,
   };
+}
+
+function environment(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new ServiceError('config', `broker.passwordEnv: the environment has no ${name}`);
+  return value;
+}
+
+/** Throws ServiceError 'config'. */
+export function readPem(what: string, file: string): Buffer {
+  try {
+    if (statSync(file).size > MAX_FILE_BYTES) throw new Error('larger than 1 MiB');
+    const text = readFileSync(file);
+    if (!text.includes('-----BEGIN ')) throw new Error('it is not in PEM form');
+    return text;
+  } catch (error) {
+    throw new ServiceError('config', `${what}: ${file}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 function readPassword(file: string): string {

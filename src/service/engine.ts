@@ -78,6 +78,8 @@ export interface InferenceHost {
   /** Adds a model, or puts another in the place of one of its name, while the others go on. */
   loadModel(file: string): Promise<ServedModel>;
   unloadModel(name: string): Promise<void>;
+  /** A tile with a known answer through the device. Rejects where it fails, or gives another one. */
+  selfTest(): Promise<void>;
   close(): Promise<void>;
   /** Called when the engine process ended and another is on its way (false), and when that one is ready (true). */
   onReady?: ((ready: boolean, reason: string) => void) | undefined;

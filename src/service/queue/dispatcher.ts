@@ -3,10 +3,11 @@
  * here are the clock, the promises and the timer.
  */
 import { performance } from 'node:perf_hooks';
-import type { InferenceHost, TokenSequence } from '../engine.js';
+import type { Priority } from '../../client/wire.js';
+import type { BatchResult, InferenceHost, TokenSequence } from '../engine.js';
 import { RequestFailure } from '../failure.js';
 import { type Batch, type QueueLimits, QueuePolicy } from './policy.js';
-import type { Decision, Priority, Ticket } from './ticket.js';
+import type { Decision, Ticket } from './ticket.js';
 
 export interface Ask {
   /** Whom the answer goes to. */
@@ -36,7 +37,10 @@ export interface DispatcherOptions {
   readonly limits: QueueLimits;
   /** Told of every decision of the queue, and of every batch that came back. */
   readonly trace?: (event: Decision) => void;
-  readonly onBatch?: (batch: Batch, computeMs: number) => void;
+  readonly onBatch?: (
+    batch: Batch,
+    ran: { readonly times: BatchResult['times']; readonly started: number },
+  ) => void;
 }
 
 /** A part of a request that fits into one batch. */
@@ -205,7 +209,7 @@ export class Dispatcher {
     try {
       const { logits, times } = await this.#host.infer(batch.model, inputs);
       this.#policy.done(batch);
-      this.#onBatch?.(batch, times.total);
+      this.#onBatch?.(batch, { times, started });
       let at = 0;
       for (const ticket of batch.tickets) {
         const { request, first } = this.#part(ticket);

@@ -2,9 +2,10 @@
  * The queue's decisions, and nothing else: no clock, no timer, no promise, so every one of them can be replayed in a test. Who uses it
  * (dispatcher.ts) says what time it is and what the engine does.
  */
+import { PRIORITIES, type Priority } from '../../client/wire.js';
 import { ClientRing, FairShare, type Flow } from './fair.js';
 import { Fifo } from './fifo.js';
-import { type BatchReason, type Decision, PRIORITIES, type Priority, type Ticket } from './ticket.js';
+import type { BatchReason, Decision, Ticket } from './ticket.js';
 
 export interface QueueLimits {
   /** Sequences accepted and not yet answered. */

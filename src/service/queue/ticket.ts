@@ -1,8 +1,6 @@
 /** What the queue knows of a piece of work, and what it says about it. */
 
-/** How much of the engine a request may claim while there is more work than engine. */
-export const PRIORITIES = ['low', 'normal', 'high'] as const;
-export type Priority = (typeof PRIORITIES)[number];
+import type { Priority } from '../../client/wire.js';
 
 /** Sequences of one request that run together. Times are milliseconds of one clock that the caller chooses. */
 export interface Ticket {

@@ -48,8 +48,16 @@ describe('configuration', () => {
         batchSequences: 64,
         batchTokens: 1024,
         maxDelayMs: 0,
+        retrySeconds: 60,
+        retryBytes: 33_554_432,
+        outbox: 16_384,
+        outboxBytes: 67_108_864,
         drainSeconds: 10,
       },
+      modelFolder: undefined,
+      commands: true,
+      telemetrySeconds: 5,
+      http: undefined,
       logLevel: 'info',
     });
     expect(settings.node).toMatch(/^[a-z0-9][a-z0-9-]{0,62}$/);
@@ -72,7 +80,14 @@ log: { level: debug }
     expect(settings).toEqual({
       node: 'kitchen',
       device: 'emu:?threads=1',
-      broker: { url: 'mqtt://192.168.1.10:1883', username: 'beta', password: 'hunter2', clientId: undefined },
+      broker: {
+        url: 'mqtt://192.168.1.10:1883',
+        username: 'beta',
+        password: 'hunter2',
+        clientId: undefined,
+        tls: undefined,
+        sessionSeconds: 0,
+      },
       embedded: undefined,
       models: ['a.beta', 'models/b.beta', 'models/z.beta'].map((name) => join(folder, name)),
       limits: {
@@ -84,8 +99,16 @@ log: { level: debug }
         batchSequences: 64,
         batchTokens: 1024,
         maxDelayMs: 0,
+        retrySeconds: 60,
+        retryBytes: 33_554_432,
+        outbox: 16_384,
+        outboxBytes: 67_108_864,
         drainSeconds: 10,
       },
+      modelFolder: undefined,
+      commands: true,
+      telemetrySeconds: 5,
+      http: undefined,
       logLevel: 'debug',
     });
   });
@@ -168,6 +191,10 @@ log: { level: debug }
       'broker',
       'embedded',
       'models',
+      'modelFolder',
+      'commands',
+      'telemetrySeconds',
+      'http',
       'limits',
       'log',
     ]);

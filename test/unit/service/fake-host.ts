@@ -99,6 +99,9 @@ export class FakeHost implements InferenceHost {
     if (!this.models.delete(name)) throw codedError('unknown-model', `no model is called "${name}"`);
   }
 
+  /** What a self-test does. */
+  selfTest: () => Promise<void> = async () => undefined;
+
   async close(): Promise<void> {
     this.closed = true;
   }

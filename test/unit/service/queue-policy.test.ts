@@ -1,8 +1,9 @@
 /** The queue's decisions, one at a time: time is an argument, so nothing here waits. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { PRIORITIES } from '../../../src/client/wire.js';
 import { type Batch, type QueueLimits, QueuePolicy } from '../../../src/service/queue/policy.js';
-import { type Decision, PRIORITIES, type Ticket } from '../../../src/service/queue/ticket.js';
+import type { Decision, Ticket } from '../../../src/service/queue/ticket.js';
 
 const LIMITS: QueueLimits = { queue: 100, batchSequences: 4, batchTokens: 40, maxDelayMs: 0 };
 let trace: Decision[];

@@ -23,7 +23,7 @@ const bytes = (payload: unknown) =>
     ? payload
     : Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload));
 const ask = (payload: unknown, model = 'intents'): Promise<AnyAnswer> =>
-  requests.answer(requests.read(model, bytes(payload)));
+  requests.answer(requests.read({ model, payload: bytes(payload) }));
 const code = async (payload: unknown, model?: string) => ((await ask(payload, model)) as Failure).error?.code;
 const message = async (payload: unknown) => ((await ask(payload)) as Failure).error?.message;
 
@@ -177,7 +177,7 @@ describe('bad requests', () => {
 });
 
 describe('where the answer goes', () => {
-  const address = (payload: unknown) => requests.read('intents', bytes(payload)).address;
+  const address = (payload: unknown) => requests.read({ model: 'intents', payload: bytes(payload) }).address;
 
   it('is read from the payload', () => {
     expect(address({ text: 'a', id: 'x', replyTo: 'my/topic' })).toEqual({ id: 'x', replyTo: 'my/topic' });

@@ -46,7 +46,7 @@ beforeEach(() => {
 });
 
 const ask = (payload: unknown, model = 'intents'): Promise<AnyAnswer> =>
-  requests.answer(requests.read(model, Buffer.from(JSON.stringify(payload))));
+  requests.answer(requests.read({ model, payload: Buffer.from(JSON.stringify(payload)) }));
 const failure = async (payload: unknown, model?: string) => ((await ask(payload, model)) as Failure).error;
 
 describe('pairs', () => {
