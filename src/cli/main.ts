@@ -5,8 +5,10 @@ import { register as registerBench } from './bench.js';
 import { register as registerDevices } from './devices.js';
 import { EXIT } from './exit.js';
 import { register as registerExplain } from './explain.js';
+import { register as registerFleet } from './fleet.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
+import { register as registerMonitor } from './monitor.js';
 import { note, printJson } from './output.js';
 import { register as registerRequest } from './request.js';
 import { register as registerRun } from './run.js';
@@ -35,6 +37,8 @@ for (const register of [
   registerRun,
   registerServe,
   registerRequest,
+  registerFleet,
+  registerMonitor,
   registerImport,
   registerInspect,
   registerExplain,

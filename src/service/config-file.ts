@@ -16,6 +16,7 @@ import { messageOf, ServiceError } from './errors.js';
 import type { LogLevel } from './log.js';
 import { expandModels } from './models.js';
 import { bundledModel } from './package-info.js';
+import { readPassword, readPem } from './secrets.js';
 
 const MAX_FILE_BYTES = 2 ** 20;
 
@@ -27,6 +28,8 @@ export interface Overrides {
   readonly device?: string | undefined;
   /** Port of the embedded broker. */
   readonly port?: number | undefined;
+  /** Port of /metrics, /healthz and /readyz. */
+  readonly httpPort?: number | undefined;
 }
 
 export interface BrokerLogin {
@@ -59,7 +62,7 @@ export function loadSettings(file: string | undefined, overrides: Overrides = {}
   const config = file === undefined ? parseConfig({ version: 1 }) : readConfig(file);
   const base = file === undefined ? process.cwd() : dirname(resolve(file));
   checkOverrides(overrides);
-  const { node, device, port, models = [] } = overrides;
+  const { node, device, port, httpPort, models = [] } = overrides;
   // A port on the command line asks for the embedded broker, whatever the file says.
   const url = port === undefined ? (overrides.broker ?? config.broker?.url) : undefined;
   return {
@@ -77,7 +80,7 @@ export function loadSettings(file: string | undefined, overrides: Overrides = {}
     modelFolder: config.modelFolder === undefined ? undefined : resolve(base, config.modelFolder),
     commands: config.commands,
     telemetrySeconds: config.telemetrySeconds,
-    http: config.http,
+    http: httpPort === undefined ? config.http : { host: config.http?.host ?? '127.0.0.1', port: httpPort },
     limits: config.limits,
     logLevel: config.log.level,
   };
@@ -128,7 +131,7 @@ function login(broker: BrokerConfig | undefined, base: string): Omit<BrokerLogin
     username,
     password:
       passwordFile !== undefined
-        ? readPassword(resolve(base, passwordFile))
+        ? readPassword('broker.passwordFile', resolve(base, passwordFile))
         : passwordEnv !== undefined
           ? environment(passwordEnv)
           : password,
@@ -146,25 +149,4 @@ function environment(name: string): string {
   if (value === undefined || value === '')
     throw new ServiceError('config', `broker.passwordEnv: the environment has no ${name}`);
   return value;
-}
-
-/** Throws ServiceError 'config'. */
-export function readPem(what: string, file: string): Buffer {
-  try {
-    if (statSync(file).size > MAX_FILE_BYTES) throw new Error('larger than 1 MiB');
-    const text = readFileSync(file);
-    if (!text.includes('-----BEGIN ')) throw new Error('it is not in PEM form');
-    return text;
-  } catch (error) {
-    throw new ServiceError('config', `${what}: ${file}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-function readPassword(file: string): string {
-  try {
-    if (statSync(file).size > 4096) throw new Error('larger than 4 KiB');
-    return (readFileSync(file, 'utf8').split(/\r?\n/, 1)[0] as string).trim();
-  } catch (error) {
-    throw new ServiceError('config', `broker.passwordFile: ${file}: ${messageOf(error)}`, { cause: error });
-  }
 }

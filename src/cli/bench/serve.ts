@@ -1,0 +1,214 @@
+/** `beta bench serve`: requests through a real broker to a real daemon, beside the broker's bare echo and the forward pass in process. */
+import type { Command } from 'commander';
+import { Device } from '../../device/device.js';
+import { resolveDeviceUri } from '../../device/discovery.js';
+import { Artifact } from '../../model/artifact/read.js';
+import { type Sequence, Session } from '../../runtime/session.js';
+import { modelFile } from '../model-file.js';
+import { wholeNumber } from '../numbers.js';
+import { note, printJson, printTable } from '../output.js';
+import { seconds } from './seconds.js';
+import { Load, type LoadResult } from './serve/load.js';
+import { residentBytes, startDaemon, startMosquitto } from './serve/processes.js';
+import { median, quantile, rounded } from './statistics.js';
+
+interface Options {
+  readonly device: string;
+  readonly broker?: string;
+  readonly seconds: number;
+  readonly concurrency: number;
+  readonly requests?: number;
+  readonly words: number;
+  readonly json?: true;
+}
+
+interface Row {
+  /** `closed`: one request after another; `saturated`: so many under way; `open`: so many a second, come what may. */
+  readonly mode: 'closed' | 'saturated' | 'open';
+  /** Answers a second; in an open loop the rate that was asked for. */
+  readonly rate: number;
+  readonly p50_ms: number;
+  readonly p99_ms: number;
+  readonly echo_p50_ms: number;
+  readonly forward_p50_ms: number;
+  readonly unanswered: number;
+  readonly requests: number;
+  readonly errors: Readonly<Record<string, number>>;
+  /** Sentences a second of the same texts in process, in batches of 64. */
+  readonly forward_rate: number;
+}
+
+/** Shares of the saturated rate that an open loop asks for. */
+const OPEN = [0.25, 0.5, 0.75];
+const BATCH = 64;
+
+export function register(bench: Command): void {
+  bench
+    .command('serve')
+    .summary('measure requests over MQTT')
+    .description(
+      'Starts mosquitto and a daemon, and measures requests: one after another, many at once, and at fixed rates, where latency counts from when a request was due. In the same run: the bare echo of the broker (a message to oneself), and the forward pass in this process, alone.',
+    )
+    .argument('[model]', 'artifact, or the name of a bundled model', 'intents')
+    .option('--device <uri>', 'where to run', 'auto')
+    .option('--broker <url>', 'use this broker instead of starting mosquitto')
+    .option('--seconds <n>', 'time for each row', seconds, 3)
+    .option('--concurrency <n>', 'requests under way when saturated', wholeNumber(1, 60_000), 512)
+    .option('--requests <n>', 'requests when saturated, instead of a time', wholeNumber(1, 100_000_000))
+    .option('--words <n>', 'words of a request', wholeNumber(1, 64), 8)
+    .option('--json', 'print as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ beta bench serve\n  $ beta bench serve model.beta --seconds 5 --json\n  $ beta bench serve --requests 1000000 --json',
+    )
+    .action(async (model: string, options: Options) => {
+      const report = await measure(modelFile(model), options);
+      if (options.json) return printJson(report);
+      printTable(
+        [
+          'mode',
+          'rate/s',
+          'p50 ms',
+          'p99 ms',
+          'echo p50 ms',
+          'forward p50 ms',
+          'forward rate/s',
+          'unanswered',
+          'errors',
+        ],
+        report.rows.map((row) => [
+          row.mode,
+          row.rate,
+          row.p50_ms,
+          row.p99_ms,
+          row.echo_p50_ms,
+          row.forward_p50_ms,
+          row.forward_rate,
+          row.unanswered,
+          Object.values(row.errors).reduce((a, b) => a + b, 0),
+        ]),
+      );
+      const { rss_before: before, rss_after: after, loop_delay_p99_ms: loop } = report.daemon;
+      note(
+        `daemon: ${rounded(after / 1e6)} MB after, ${rounded(before / 1e6)} MB after warm-up; event loop at most ${loop} ms late in 99 of 100 cases`,
+      );
+    });
+}
+
+async function measure(file: string, options: Options) {
+  const artifact = Artifact.open(file);
+  const device = resolveDeviceUri(options.device, note);
+  const texts = sentences(artifact, options.words);
+  const payloads = texts.map((text) => JSON.stringify({ text }));
+  const alone = inProcess(artifact, device, texts, options.seconds);
+  const stops: (() => Promise<void>)[] = [];
+  try {
+    const broker = options.broker === undefined ? await startMosquitto() : undefined;
+    if (broker) stops.push(broker.stop);
+    const url = options.broker ?? broker!.url;
+    const daemon = await startDaemon(url, file, device);
+    stops.push(daemon.stop);
+    const load = await Load.connect(url);
+    stops.push(() => load.close());
+    const topic = `beta/1/node/${daemon.info.node}/infer/${artifact.name}`;
+    await load.closed(topic, payloads, options.concurrency, { seconds: Math.min(2, options.seconds) });
+    await load.echo(payloads[0]!, 0.5);
+    const before = residentBytes(daemon.pid);
+    const rows: Row[] = [];
+    const row = async (mode: Row['mode'], run: () => Promise<LoadResult>, asked?: number) => {
+      const echo = median(await load.echo(payloads[0]!, Math.min(1, options.seconds)));
+      const { latencies, seconds: took, unanswered, sent, errors } = await run();
+      rows.push({
+        mode,
+        rate: rounded(asked ?? latencies.length / took),
+        p50_ms: rounded(median(latencies)),
+        p99_ms: rounded(quantile(latencies, 0.99)),
+        echo_p50_ms: rounded(echo),
+        forward_p50_ms: rounded(alone.p50),
+        unanswered,
+        requests: sent,
+        errors,
+        forward_rate: rounded(alone.rate),
+      });
+    };
+    await row('closed', () => load.closed(topic, payloads, 1, { seconds: options.seconds }));
+    const { seconds: time, requests, concurrency } = options;
+    await row('saturated', () =>
+      load.closed(topic, payloads, concurrency, {
+        seconds: time,
+        ...(requests !== undefined && { requests }),
+      }),
+    );
+    const loop = await loopDelay(daemon.info.http);
+    const full = rows.at(-1)!.rate;
+    for (const share of OPEN) {
+      const rate = rounded(full * share, 2);
+      await row('open', () => load.open(topic, payloads, rate, options.seconds), rate);
+    }
+    return {
+      rows,
+      daemon: { rss_before: before, rss_after: residentBytes(daemon.pid), loop_delay_p99_ms: loop },
+      model: artifact.id,
+      device,
+      broker: broker ? 'mosquitto' : url,
+      words: options.words,
+      concurrency: options.concurrency,
+    };
+  } finally {
+    for (const stop of stops.reverse()) await stop().catch((error: Error) => note(error.message));
+  }
+}
+
+/** Texts of words that the tokenizer knows, of different lengths as people write: half to one and a half times `words`. */
+function sentences(artifact: Artifact, words: number): string[] {
+  const list =
+    'transfer ten dollars to my savings account please what is the weather in oslo tomorrow book a flight for two'.split(
+      ' ',
+    );
+  let state = 7;
+  const next = (limit: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+  const texts = Array.from({ length: 256 }, () => {
+    const count = Math.max(1, Math.round(words / 2) + next(words + 1));
+    return Array.from({ length: count }, () => list[next(list.length)]).join(' ');
+  });
+  const longest = texts.find((text) => artifact.tokenizer.encode(text, artifact.plan.maxTokens).truncated);
+  if (longest !== undefined) throw new Error(`${words} words are too many for ${artifact.name}`);
+  return texts;
+}
+
+/** The same texts on the same device in this process: milliseconds of one, and sentences a second in batches. */
+function inProcess(
+  artifact: Artifact,
+  uri: string,
+  texts: readonly string[],
+  time: number,
+): { p50: number; rate: number } {
+  const device = Device.open(uri);
+  try {
+    const session = new Session(device, artifact);
+    const sequences: Sequence[] = texts.map((text) =>
+      artifact.tokenizer.encode(text, artifact.plan.maxTokens),
+    );
+    const runs = (batch: number) => {
+      const at = (index: number) => sequences[index % sequences.length]!;
+      const times: number[] = [];
+      const end = performance.now() + time * 500;
+      for (let i = 0; times.length < 20 || performance.now() < end; i += batch)
+        times.push(session.run(Array.from({ length: batch }, (_, j) => at(i + j))).times.total);
+      return times.slice(5);
+    };
+    const single = runs(1);
+    return { p50: median(single), rate: (BATCH * 1000) / median(runs(BATCH)) };
+  } finally {
+    device.close();
+  }
+}
+
+async function loopDelay(http: string): Promise<number | null> {
+  const text = await (await fetch(`${http}/metrics`)).text();
+  const found = /^beta_event_loop_delay_p99_seconds (\S+)/m.exec(text)?.[1];
+  return found === undefined ? null : rounded(Number(found) * 1000);
+}
