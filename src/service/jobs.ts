@@ -7,6 +7,7 @@ import { decodePayload } from './decode.js';
 import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 import type { Log } from './log.js';
+import type { Cancel } from './queue/dispatcher.js';
 import type { Message, Requests } from './requests.js';
 import type { Sent } from './retries.js';
 
@@ -46,7 +47,7 @@ const PASSING = new Set([
 export class Jobs {
   readonly #options: JobsOptions;
   /** How to take back a request, by requester and correlation. */
-  readonly #cancels = new Map<string, AbortController>();
+  readonly #cancels = new Map<string, Cancel>();
 
   constructor(options: JobsOptions) {
     this.#options = options;
@@ -129,7 +130,7 @@ export class Jobs {
     const { address } = decodePayload(payload, COMMAND_BYTES, properties.contentType);
     const correlation = correlationOf(properties.correlationData, address.id);
     const replyTopic = properties.responseTopic ?? address.replyTo;
-    this.#cancels.get(`${replyTopic}\0${correlation}`)?.abort();
+    this.#cancels.get(`${replyTopic}\0${correlation}`)?.ask();
   }
 
   /** The answer, or an error in its place if the broker would refuse it for its size. */

@@ -13,7 +13,7 @@ import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 import type { Log } from './log.js';
 import type { Meter } from './meter.js';
-import { Dispatcher } from './queue/dispatcher.js';
+import { Cancel, Dispatcher } from './queue/dispatcher.js';
 import { type ResultAnswer, Work } from './work.js';
 
 /** A message that asks for something, as it came. */
@@ -45,8 +45,8 @@ export interface IncomingRequest {
   readonly priority: Priority | undefined;
   readonly body: unknown;
   readonly failure: RequestFailure | undefined;
-  /** Aborted when the requester takes it back. */
-  readonly cancel: AbortController;
+  /** For a requester who takes it back. */
+  readonly cancel: Cancel;
 }
 
 export type AnyAnswer = ResultAnswer | Failure;
@@ -120,7 +120,7 @@ export class Requests {
       client: responseTopic ?? decoded.address.replyTo ?? '',
       deadline: expiry === undefined ? undefined : arrived + expiry * 1000,
       priority: PRIORITIES.find((each) => each === priority),
-      cancel: new AbortController(),
+      cancel: new Cancel(),
       ...decoded,
     };
   }
@@ -182,7 +182,7 @@ export class Requests {
       client,
       deadline,
       priority: incoming.priority ?? work.priority,
-      signal: cancel.signal,
+      cancel,
     });
     return work.answer(logits, {
       id: incoming.address.id,

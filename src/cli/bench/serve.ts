@@ -9,7 +9,7 @@ import { wholeNumber } from '../numbers.js';
 import { note, printJson, printTable } from '../output.js';
 import { seconds } from './seconds.js';
 import { Load, type LoadResult } from './serve/load.js';
-import { residentBytes, startDaemon, startMosquitto } from './serve/processes.js';
+import { childOf, cpuMicroseconds, residentBytes, startDaemon, startMosquitto } from './serve/processes.js';
 import { median, quantile, rounded } from './statistics.js';
 
 interface Options {
@@ -36,11 +36,15 @@ interface Row {
   readonly errors: Readonly<Record<string, number>>;
   /** Sentences a second of the same texts in process, in batches of 64. */
   readonly forward_rate: number;
+  /** CPU time of each process for one request, microseconds: it does not depend on what else the machine does. */
+  readonly cpu_us: Readonly<Record<string, number>>;
 }
 
 /** Shares of the saturated rate that an open loop asks for. */
 const OPEN = [0.25, 0.5, 0.75];
 const BATCH = 64;
+/** Runs that are not counted. */
+const WARM_UP = 5;
 
 export function register(bench: Command): void {
   bench
@@ -114,10 +118,20 @@ async function measure(file: string, options: Options) {
     await load.closed(topic, payloads, options.concurrency, { seconds: Math.min(2, options.seconds) });
     await load.echo(payloads[0]!, 0.5);
     const before = residentBytes(daemon.pid);
+    const pids = {
+      client: process.pid,
+      daemon: daemon.pid,
+      engine: childOf(daemon.pid),
+      ...(broker && { broker: broker.pid }),
+    };
+    const cpu = (): Record<string, number> =>
+      Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMicroseconds(pid)]));
     const rows: Row[] = [];
     const row = async (mode: Row['mode'], run: () => Promise<LoadResult>, asked?: number) => {
       const echo = median(await load.echo(payloads[0]!, Math.min(1, options.seconds)));
+      const cpuBefore = cpu();
       const { latencies, seconds: took, unanswered, sent, errors } = await run();
+      const cpuAfter = cpu();
       rows.push({
         mode,
         rate: rounded(asked ?? latencies.length / took),
@@ -129,6 +143,9 @@ async function measure(file: string, options: Options) {
         requests: sent,
         errors,
         forward_rate: rounded(alone.rate),
+        cpu_us: Object.fromEntries(
+          Object.entries(cpuAfter).map(([name, us]) => [name, Math.round((us - cpuBefore[name]!) / sent)]),
+        ),
       });
     };
     await row('closed', () => load.closed(topic, payloads, 1, { seconds: options.seconds }));
@@ -147,6 +164,7 @@ async function measure(file: string, options: Options) {
     }
     return {
       rows,
+      forward_cpu_us: Math.round(alone.cpu),
       daemon: { rss_before: before, rss_after: residentBytes(daemon.pid), loop_delay_p99_ms: loop },
       model: artifact.id,
       device,
@@ -185,7 +203,7 @@ function inProcess(
   uri: string,
   texts: readonly string[],
   time: number,
-): { p50: number; rate: number } {
+): { p50: number; rate: number; cpu: number } {
   const device = Device.open(uri);
   try {
     const session = new Session(device, artifact);
@@ -198,10 +216,17 @@ function inProcess(
       const end = performance.now() + time * 500;
       for (let i = 0; times.length < 20 || performance.now() < end; i += batch)
         times.push(session.run(Array.from({ length: batch }, (_, j) => at(i + j))).times.total);
-      return times.slice(5);
+      return times.slice(WARM_UP);
     };
     const single = runs(1);
-    return { p50: median(single), rate: (BATCH * 1000) / median(runs(BATCH)) };
+    const cpu = process.cpuUsage();
+    const batches = runs(BATCH);
+    const { user, system } = process.cpuUsage(cpu);
+    return {
+      p50: median(single),
+      rate: (BATCH * 1000) / median(batches),
+      cpu: (user + system) / ((batches.length + WARM_UP) * BATCH),
+    };
   } finally {
     device.close();
   }

@@ -9,6 +9,23 @@ import { RequestFailure } from '../failure.js';
 import { type Batch, type QueueLimits, QueuePolicy } from './policy.js';
 import type { Decision, Ticket } from './ticket.js';
 
+/** A request's way out. An AbortSignal would do, at the price of a large part of what a request costs. */
+export class Cancel {
+  #asked = false;
+  /** Called when the request is taken back. */
+  onAsked: () => void = () => undefined;
+
+  get asked(): boolean {
+    return this.#asked;
+  }
+
+  ask(): void {
+    if (this.#asked) return;
+    this.#asked = true;
+    this.onAsked();
+  }
+}
+
 export interface Ask {
   /** Whom the answer goes to. */
   readonly client: string;
@@ -16,7 +33,7 @@ export interface Ask {
   /** performance.now() after which nobody waits for the answer. */
   readonly deadline?: number | undefined;
   /** Gives the request up: it rejects with `cancelled`. */
-  readonly signal?: AbortSignal | undefined;
+  readonly cancel?: Cancel | undefined;
 }
 
 export interface Inference {
@@ -121,7 +138,7 @@ export class Dispatcher {
         resolve,
         reject,
       };
-      if (ask.signal?.aborted) {
+      if (ask.cancel?.asked) {
         this.#settle(request, cancelled());
         return;
       }
@@ -138,7 +155,7 @@ export class Dispatcher {
         request.tickets.add(ticket);
       }
       if (ask.deadline !== undefined) this.#deadlines += parts.size;
-      ask.signal?.addEventListener('abort', () => this.#settle(request, cancelled()), { once: true });
+      if (ask.cancel) ask.cancel.onAsked = () => this.#settle(request, cancelled());
       if (parts.size === 0) this.#finish(request);
       else this.pump();
     });

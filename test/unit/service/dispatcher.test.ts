@@ -1,7 +1,7 @@
 /** The queue's mechanism with a host whose batches end when the test says so. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { BatchResult, TokenSequence } from '../../../src/service/engine.js';
-import { type Ask, Dispatcher } from '../../../src/service/queue/dispatcher.js';
+import { type Ask, Cancel, Dispatcher } from '../../../src/service/queue/dispatcher.js';
 import type { Decision } from '../../../src/service/queue/ticket.js';
 import { codedError, FakeHost, fakeLogits } from './fake-host.js';
 
@@ -96,13 +96,15 @@ describe('dispatcher', () => {
   });
 
   it('gives up what waits when it is asked to, and what runs as well', async () => {
-    const stop = new AbortController();
-    const running = infer([1], { signal: stop.signal });
-    const waiting = infer([1], { signal: stop.signal });
-    stop.abort();
+    const stop = new Cancel();
+    const running = infer([1], { cancel: stop });
+    const other = new Cancel();
+    const waiting = infer([1], { cancel: other });
+    stop.ask();
+    other.ask();
     expect(await failure(running)).toBe('cancelled');
     expect(await failure(waiting)).toBe('cancelled');
-    expect(await failure(infer([1], { signal: stop.signal }))).toBe('cancelled');
+    expect(await failure(infer([1], { cancel: stop }))).toBe('cancelled');
     expect(queue.load).toBe(1);
     host.started[0]?.end();
     await settle();
