@@ -113,7 +113,10 @@ function probabilityWrites(
 export function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { probabilities } = layer.attention;
   if (probabilities.kind === 'boolean') return;
-  if (probabilities.kind === 'real') return contextRows(w, layer, place);
+  if (probabilities.kind === 'real') {
+    contextRows(w, layer, place);
+    return;
+  }
   const { heads } = w.plan;
   const { length, queries } = place;
   const { probability, exponentials } = probabilities;
