@@ -223,6 +223,11 @@ export class Device {
     });
   }
 
+  /** Runs vector step records (native/vector/steps.yaml) on this thread, each checked first: for benchmarks. */
+  runVector(records: Uint8Array, first: number, count: number): void {
+    this.#native.vectorRun(records, first, count);
+  }
+
   /** Where the time of the last run() went, nanoseconds. */
   get times(): Pick<RunState, 'submitNs' | 'waitNs' | 'vectorNs' | 'syncNs'> {
     return this.#run;
