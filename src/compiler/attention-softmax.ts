@@ -112,8 +112,8 @@ function probabilityWrites(
 /** The softmax of one sequence, in as many steps as are worth it. */
 export function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { probabilities } = layer.attention;
-  if (probabilities.kind === 'boolean') return;
-  if (probabilities.kind === 'real') return contextRows(w, layer, place);
+  if (probabilities.kind === 'real') contextRows(w, layer, place);
+  if (probabilities.kind !== 'softmax') return;
   const { heads } = w.plan;
   const { length, queries } = place;
   const { probability, exponentials } = probabilities;
