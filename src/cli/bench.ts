@@ -12,7 +12,7 @@ export function register(program: Command): void {
     .description('Measures the speed of the engine, or of a whole model, on a device.')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ beta bench qmm\n  $ beta bench forward intents\nEach has examples of its own: beta bench qmm --help',
+      '\nExamples:\n  $ beta bench qmm\n  $ beta bench forward intents\n  $ beta bench serve\nEach has examples of its own: beta bench qmm --help',
     );
   registerQmm(bench);
   registerForward(bench);

@@ -112,8 +112,11 @@ function probabilityWrites(
 /** The softmax of one sequence, in as many steps as are worth it. */
 export function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { probabilities } = layer.attention;
-  if (probabilities.kind === 'real') contextRows(w, layer, place);
-  if (probabilities.kind !== 'softmax') return;
+  if (probabilities.kind === 'boolean') return;
+  if (probabilities.kind === 'real') {
+    contextRows(w, layer, place);
+    return;
+  }
   const { heads } = w.plan;
   const { length, queries } = place;
   const { probability, exponentials } = probabilities;

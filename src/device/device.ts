@@ -186,6 +186,11 @@ export class Device {
     this.#native.syncForCpu(off, bytes);
   }
 
+  /** Runs vector step records (native/vector/steps.yaml) that lie outside a program, on this thread: checked each time. */
+  runVector(records: Uint8Array, first: number, count: number): void {
+    this.#native.vectorRun(records, first, count);
+  }
+
   /**
    * Loads a program for run(): descriptors, step records and operations (native/vector/steps.yaml), copied and checked. The caller
    * frees it. Throws DeviceError 'bad-program'.
@@ -221,11 +226,6 @@ export class Device {
       tail: ring.tail,
       status: this.#native.readReg(REG.STATUS),
     });
-  }
-
-  /** Runs vector step records (native/vector/steps.yaml) on this thread, each checked first: for benchmarks. */
-  runVector(records: Uint8Array, first: number, count: number): void {
-    this.#native.vectorRun(records, first, count);
   }
 
   /** Where the time of the last run() went, nanoseconds. */

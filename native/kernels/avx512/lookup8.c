@@ -277,6 +277,6 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 const struct beta_method beta_avx512_lookup8 = {"lookup8",      LANES, ROWS,   COLUMNS, held_bytes,
-                                                streamed_bytes, hold,  stream, multiply};
+                                                streamed_bytes, hold,  stream, multiply, NULL};
 
 #endif

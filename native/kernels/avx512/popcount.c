@@ -49,18 +49,6 @@ static int32_t weight_of(const struct beta_coefficients *of) {
   return sum;
 }
 
-/* The word at `at` of eight rows. A gather instruction takes three times as long. */
-static inline __m512i load_words(const uint8_t *const row[8], uint64_t at) {
-  __m128i two[4];
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 4; i++) {
-    const __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i] + at));
-    two[i] = _mm_unpacklo_epi64(low, _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i + 1] + at)));
-  }
-  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(two[1], two[0])),
-                            _mm256_set_m128i(two[3], two[2]), 1);
-}
-
 /*
  * A group: 16 int32 terms of the lanes, then for every plane and word two vectors, of the even lanes and of the odd lanes: the counts
  * of both then fit side by side as the 32-bit halves of one vector.
@@ -83,7 +71,7 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
       const uint64_t at = beta_word_offset(&pair->held, first_word + w, j);
       for (uint32_t half = 0; half < 2; half++) {
-        const __m512i bits = _mm512_and_si512(load_words(row[half], at), mask);
+        const __m512i bits = _mm512_and_si512(beta_load_words(row[half], at), mask);
         term[half] = _mm512_add_epi64(term[half], _mm512_mullo_epi64(_mm512_popcnt_epi64(bits), c));
         *out++ = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before[half]);
         before[half] = bits;
@@ -166,7 +154,7 @@ static __m256i stream_tiles(const beta_pair *pair, const uint8_t *const row[2 * 
     for (uint32_t w = 0; w < words; w++) {
       const uint64_t at = beta_word_offset(&pair->streamed, first_word + w, i);
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
-      const __m512i bits = _mm512_and_si512(load_words(row, at), mask);
+      const __m512i bits = _mm512_and_si512(beta_load_words(row, at), mask);
       const __m512i stored = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before);
       ones = _mm512_add_epi64(ones, _mm512_popcnt_epi64(bits));
       _mm256_store_si256((__m256i *)(void *)(plane + w * TILE), _mm512_castsi512_si256(stored));
@@ -303,46 +291,12 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
   }
 }
 
-/* Rows of at most 64 elements, which are one word: nothing is counted but one exclusive or. Even formats only. */
-static void multiply_word(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
-                          uint32_t count, int32_t *dot, size_t dot_stride) {
-  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
-  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
-  const size_t group = held_bytes(pair), tile = tile_bytes(pair);
-  const __m512i factor = _mm512_set1_epi32(-held_of.c[0] * streamed_of.c[0] / 2 & 0xFFFF);
-  /* The ones of an operand count only where the other one is no PM1: mostly all rows have the same term. */
-  const bool same = pair->held.encoding == BETA_ENC_PM1;
-  for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
-    const __m512i lanes = _mm512_load_si512(held);
-    const __m512i b0 = _mm512_load_si512(held + 64), b1 = _mm512_load_si512(held + 128);
-    const __m512i term = _mm512_add_epi32(lanes, _mm512_set1_epi32(*(const int32_t *)(const void *)streamed));
-    int32_t *out = dot;
-    for (uint32_t t = 0; t < count; t += TILE) {
-      const uint8_t *rows = streamed + t / TILE * tile;
-      const uint64_t *word = (const uint64_t *)(const void *)(rows + 64);
-      const int32_t *row_term = (const int32_t *)(const void *)rows;
-#pragma GCC unroll 4
-      for (uint32_t r = 0; r < TILE; r++, out += dot_stride) {
-        const __m512i a = _mm512_set1_epi64((long long)word[r]);
-        const __m512i x = interleave(_mm512_popcnt_epi64(_mm512_xor_si512(b0, a)),
-                                     _mm512_popcnt_epi64(_mm512_xor_si512(b1, a)));
-        const __m512i total = same ? term : _mm512_add_epi32(lanes, _mm512_set1_epi32(row_term[r]));
-        _mm512_storeu_si512(out, _mm512_dpwssd_epi32(total, x, factor));
-      }
-    }
-  }
-}
-
 static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                      uint32_t count, int32_t *dot, size_t dot_stride) {
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
   const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
   const size_t group = held_bytes(pair), tile = tile_bytes(pair);
   const bool even = is_even(pair);
-  if (even && beta_word_count(pair->k0, pair->k) == 1) {
-    multiply_word(pair, held, groups, streamed, count, dot, dot_stride);
-    return;
-  }
   for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
     for (uint32_t t = 0; t < count; t += TILE) {
       const uint8_t *rows = streamed + t / TILE * tile;
@@ -356,7 +310,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
   }
 }
 
-const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS, held_bytes,
-                                                 streamed_bytes, hold,  stream, multiply};
+const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS,  held_bytes,
+                                                 streamed_bytes, hold,  stream, multiply, NULL};
 
 #endif
