@@ -195,7 +195,7 @@ static record pick(uint32_t rows, uint32_t width, uint32_t sequences) {
   const uint32_t x_rows = between(1, 9);
   return (record){.pick = {.op = BETA_STEP_PICK, .rows = rows, .width = width, .starts_off = starts(sequences, rows),
                            .sequences = sequences, .index_off = indices(rows, x_rows), .x_off = space(x_rows * width * 4),
-                           .x_rows = x_rows}};
+                           .x_rows = x_rows, .out_off = below(2) ? space(rows * width * 4) : 0}};
 }
 
 /* A producer with its terms and consumers, all valid; returns how many records. */

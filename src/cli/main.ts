@@ -17,6 +17,7 @@ import { register as registerRequest } from './request.js';
 import { register as registerRun } from './run.js';
 import { register as registerServe } from './serve.js';
 import { register as registerSynth } from './synth.js';
+import { register as registerTrace } from './trace.js';
 import { VERSION } from './version.js';
 
 const program = new Command('beta')
@@ -46,6 +47,7 @@ for (const register of [
   registerImport,
   registerInspect,
   registerExplain,
+  registerTrace,
   registerSynth,
   registerBench,
   registerDevices,

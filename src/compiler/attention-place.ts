@@ -28,13 +28,15 @@ export function places(w: ProgramWriter, layer: LayerPlan, queries: Geometry): A
   let valueAcc = 0;
   let scores = 0;
   let probabilities = 0;
-  return w.geometry.sequences.map((place) => {
-    const { start, length } = queries.sequences[place.index]!;
-    const here = { ...place, queryStart: start, queries: length, value, valueAcc, scores, probabilities };
-    value += valueBytes(w.plan, layer, place.length);
-    valueAcc += valueIntegerBytes(layer.value, place.length);
-    scores += scoreBytes(w.plan, layer, place.length);
-    probabilities += probabilityBytes(w.plan, layer, place.length);
+  return w.geometry.sequences.map(({ index, start, length }) => {
+    const asking = queries.sequences[index]!;
+    const [queryStart, rows] = [asking.start, asking.length];
+    // Written out, because a spread costs more than all the rest.
+    const here = { index, start, length, queryStart, queries: rows, value, valueAcc, scores, probabilities };
+    value += valueBytes(w.plan, layer, length);
+    valueAcc += valueIntegerBytes(layer.value, length);
+    scores += scoreBytes(w.plan, layer, length);
+    probabilities += probabilityBytes(w.plan, layer, length);
     return here;
   });
 }

@@ -51,7 +51,8 @@ export interface LayerCost {
 }
 
 const NONE: Count = { multiplies: 0, adds: 0 };
-const sum = (counts: readonly Count[]): Count =>
+/** Counts added up. */
+export const sum = (counts: readonly Count[]): Count =>
   counts.reduce(
     (total, { multiplies, adds }) => ({ multiplies: total.multiplies + multiplies, adds: total.adds + adds }),
     NONE,

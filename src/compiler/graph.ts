@@ -68,8 +68,9 @@ export interface GraphNode {
   /** Its descriptors or records: the first of them, and how many there are. */
   readonly first: number;
   readonly count: number;
-  /** What it should take, nanoseconds. */
+  /** What it should take, nanoseconds, and the bytes that the engine moves for it. */
   readonly ns: number;
+  readonly bytes: number;
   /** Nodes that must come before, ascending. */
   readonly before: readonly number[];
   /** What the CPU needs synced before this node, and what the engine needs synced after it. */
@@ -118,6 +119,7 @@ export class Graph {
       first,
       count: 0,
       ns: 0,
+      bytes: 0,
       before: [],
       syncBefore: [],
       syncAfter: [],
@@ -126,10 +128,11 @@ export class Graph {
     this.#seen.push(-1);
   }
 
-  /** Adds descriptors or records, and the time they take. */
-  add(count: number, ns: number): void {
+  /** Adds descriptors or records, the time they take, and what the engine moves for them. */
+  add(count: number, ns: number, bytes = 0): void {
     this.#current!.count += count;
     this.#current!.ns += ns;
+    this.#current!.bytes += bytes;
   }
 
   read(buffer: TrackedBuffer, rectangle: Rectangle): void {

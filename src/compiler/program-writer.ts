@@ -7,7 +7,7 @@ import { blockOffset, formatByte } from '../device/descriptor.js';
 import { formatBits, type IntegerBits } from '../model/integers.js';
 import { type NormPlan, outputShape, type Plan, type QuantiserPlan } from '../model/plan.js';
 import { FOUND_BYTES, STEP_QUANTISER } from '../native/steps.generated.js';
-import { type CostModel, type ElementKind, tileTime } from './cost.js';
+import { type CostModel, type ElementKind, productBytes, tileTime } from './cost.js';
 import { DescriptorWriter } from './descriptor-writer.js';
 import { emit } from './emit.js';
 import { storesFound } from './formats.js';
@@ -281,7 +281,7 @@ export class ProgramWriter {
       );
     }
     const shape = { m, n, k, k0, aBits, bBits, oBits, table: table !== undefined };
-    this.#graph.add(times, times * tileTime(this.cost.engine, shape));
+    this.#graph.add(times, times * tileTime(this.cost.engine, shape), times * productBytes(shape));
   }
 
   /** Rows and columns of a matrix that the tile reads or writes. Constants are nobody's to wait for. */

@@ -17,7 +17,7 @@ export interface TaskGraph {
 
 /** Why a node stands where it does. */
 export const REASONS = {
-  /** Engine: everything before it was done or submitted, and no other tile that was ready has more work behind it. */
+  /** Engine: everything before it was done or submitted, and no other tile that was ready has more work behind it. Without overlap all are submitted. */
   submitted:
     'submitted as soon as its operands were there; of those that were ready, the most work waits for it',
   /** CPU: of the steps whose operands were there, the one with the most work behind it. */
@@ -91,6 +91,8 @@ class Scheduler {
   readonly #tiles: Heap;
   readonly #ready: Heap;
   readonly #awaited: Heap;
+  /** How much work the engine gets ahead of the CPU: enough for the longest step. What is less urgent is held back for longer. */
+  readonly #ahead: number;
   #engine = 0;
   #cpu = 0;
 
@@ -107,6 +109,11 @@ class Scheduler {
     this.#reasons = new Array<Reason>(count).fill('submitted');
     // Without overlap urgency does not matter, and the order in which they were written keeps neighbours together.
     const urgency = overlap ? Float64Array.from(this.#behind, (ns) => -ns) : new Float64Array(count);
+    const longest = graph.nodes.reduce(
+      (most, { resource, ns }) => (resource === 'cpu' ? Math.max(most, ns) : most),
+      0,
+    );
+    this.#ahead = overlap ? longest : Number.POSITIVE_INFINITY;
     this.#tiles = new Heap(urgency);
     this.#ready = new Heap(urgency);
     this.#awaited = new Heap(this.#delivered);
@@ -118,8 +125,9 @@ class Scheduler {
       if (this.#missing[node] === 0) this.#offer(node);
     });
     while (this.#order.length < nodes.length) {
-      this.#submit();
-      this.#step();
+      this.#submit(this.#cpu + this.#ahead);
+      // Where no step can come yet, a tile that was held back must.
+      if (!this.#step()) this.#submit(this.#engine + 1);
     }
     const sum = (resource: 'engine' | 'cpu') =>
       nodes.reduce((total, node) => (node.resource === resource ? total + node.ns : total), 0);
@@ -154,8 +162,10 @@ class Scheduler {
     }
   }
 
-  #submit(): void {
-    for (let node = this.#tiles.pop(); node >= 0; node = this.#tiles.pop()) {
+  /** Submits what is ready, the most urgent first, until the engine has work up to some moment. */
+  #submit(until: number): void {
+    while (this.#tiles.size > 0 && Math.max(this.#engine, this.#cpu) < until) {
+      const node = this.#tiles.pop();
       const begin = Math.max(this.#engine, this.#cpu);
       this.#engine = begin + this.#graph.nodes[node]!.ns;
       if (!this.#overlap) this.#cpu = this.#engine;
@@ -163,9 +173,9 @@ class Scheduler {
     }
   }
 
-  /** One step; without overlap, every one that can run. */
-  #step(): void {
-    do {
+  /** One step; without overlap, every one that can run. False where there is none. */
+  #step(): boolean {
+    for (let any = false; ; any = true) {
       for (
         let next = this.#awaited.first;
         next >= 0 && this.#delivered[next]! <= this.#cpu;
@@ -174,13 +184,16 @@ class Scheduler {
         this.#ready.push(this.#awaited.pop());
       const waits = this.#ready.size === 0;
       const node = waits ? this.#awaited.pop() : this.#ready.pop();
-      if (node < 0) return;
+      if (node < 0) return any;
       this.#reasons[node] = waits ? 'first' : this.#ready.size > 0 ? 'urgent' : 'only';
       const begin = Math.max(this.#cpu, this.#delivered[node]!);
+      // While the CPU waits it submits nothing, and afterwards it computes.
+      if (waits) this.#submit(begin + this.#ahead);
       this.#cpu = begin + this.#graph.nodes[node]!.ns;
       if (!this.#overlap) this.#engine = this.#cpu;
       this.#place(node, begin);
-    } while (!this.#overlap);
+      if (this.#overlap) return true;
+    }
   }
 }
 

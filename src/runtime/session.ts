@@ -3,6 +3,8 @@
  * runs them. Synchronous, on the calling thread: the daemon gives it a process of its own (engine.ts).
  */
 import { buildProgram } from '../compiler/build.js';
+import type { CostModel } from '../compiler/cost.js';
+import type { Program } from '../compiler/program.js';
 import type { Range } from '../device/allocator.js';
 import { checkRequirements } from '../device/capabilities.js';
 import type { Device } from '../device/device.js';
@@ -10,6 +12,7 @@ import { DeviceError } from '../device/errors.js';
 import type { Artifact } from '../model/artifact/read.js';
 import type { Plan } from '../model/plan.js';
 import { type BatchLimits, groupSequences } from './batches.js';
+import { costModelOf } from './cost.js';
 import { checkSequence, type Sequence } from './inputs.js';
 import { LeastRecentlyUsed } from './lru.js';
 import { PreparedProgram } from './prepared.js';
@@ -46,6 +49,7 @@ export class Session {
   readonly artifact: Artifact;
   readonly #device: Device;
   readonly #plan: Plan;
+  readonly #cost: CostModel;
   readonly #model: Range;
   #arena: Range | undefined;
   readonly #programs = new LeastRecentlyUsed<PreparedProgram>(PROGRAMS_KEPT, (program) => program.free());
@@ -56,12 +60,16 @@ export class Session {
   #engineMs = 0;
   #vectorMs = 0;
 
-  /** Loads the model into the device's window. Throws ArtifactError, CompatibilityError, DeviceError 'window-full'. */
-  constructor(device: Device, artifact: Artifact) {
+  /**
+   * Loads the model into the device's window. `cost` decides the order of its programs, never their results; by default it is that of the
+   * device. Throws ArtifactError, CompatibilityError, DeviceError 'window-full'.
+   */
+  constructor(device: Device, artifact: Artifact, cost = costModelOf(device.capabilities)) {
     checkRequirements(device.capabilities, artifact.plan.requirements, `model ${artifact.name}`);
     this.#device = device;
     this.artifact = artifact;
     this.#plan = artifact.plan;
+    this.#cost = cost;
     this.#model = device.allocator.allocate(artifact.dataBytes, `model ${artifact.name}`);
     try {
       artifact.load(device.window.subarray(this.#model.off, this.#model.off + artifact.dataBytes));
@@ -115,6 +123,30 @@ export class Session {
     return { logits, times: { total, engine, vector, host: total - engine - vector } };
   }
 
+  /**
+   * Runs sequences that fit one program, and returns it with the times of its operations and descriptors (Device.run()). For tools: the
+   * program is built anew. Throws as run() does.
+   */
+  trace(sequences: readonly Sequence[]): { program: Program; timeline: Float64Array } {
+    // Once as usual: inputs are checked, the arena grows, and everything is warm.
+    this.run(sequences);
+    const ordered = this.#group(
+      sequences.map((_, index) => index),
+      sequences,
+    );
+    if (ordered.length !== 1) throw new RangeError(`${sequences.length} sequences do not fit one program`);
+    const members = ordered[0]!.map((index) => sequences[index]!);
+    const program = this.#build(members.map(({ ids }) => ids.length));
+    const prepared = new PreparedProgram(this.#device, program);
+    try {
+      const timeline = new Float64Array(prepared.native.timelineLength);
+      this.#runProgram(prepared, members, timeline);
+      return { program, timeline };
+    } finally {
+      prepared.free();
+    }
+  }
+
   /** Gives the model's part of the window back; the session cannot run any more. Safe to call twice. */
   unload(): void {
     if (!this.#loaded) return;
@@ -147,7 +179,11 @@ export class Session {
     }
   }
 
-  #runProgram(program: PreparedProgram, sequences: readonly Sequence[]): Float32Array[] {
+  #runProgram(
+    program: PreparedProgram,
+    sequences: readonly Sequence[],
+    timeline: Float64Array | null = null,
+  ): Float32Array[] {
     const device = this.#device;
     if (program !== this.#last) {
       // Another layout of the same arena: what the CPU wrote for the last one may still be dirty in its cache, and must not be
@@ -156,7 +192,7 @@ export class Session {
       this.#last = program;
     }
     program.writeInputs(sequences);
-    device.run(program.native);
+    device.run(program.native, timeline);
     this.#engineMs += device.times.waitNs / 1e6;
     this.#vectorMs += device.times.vectorNs / 1e6;
     return program.readOutputs(sequences);
@@ -166,15 +202,19 @@ export class Session {
     const key = lengths.join(' ');
     const cached = this.#programs.get(key);
     if (cached) return cached;
-    const address = (name: string) => this.#model.off + this.artifact.tensors.get(name)!.off;
-    let program = buildProgram(this.#plan, address, lengths, this.#arena?.off ?? 0);
+    let program = this.#build(lengths);
     if (program.arenaBytes > (this.#arena?.bytes ?? 0)) {
       this.#growArena(program.arenaBytes);
-      program = buildProgram(this.#plan, address, lengths, this.#arena!.off);
+      program = this.#build(lengths);
     }
     const prepared = new PreparedProgram(this.#device, program);
     this.#programs.set(key, prepared);
     return prepared;
+  }
+
+  #build(lengths: readonly number[]): Program {
+    const address = (name: string) => this.#model.off + this.artifact.tensors.get(name)!.off;
+    return buildProgram(this.#plan, address, lengths, this.#arena?.off ?? 0, this.#cost);
   }
 
   /** A larger arena; programs hold its offsets, so they go with the old one. */

@@ -261,3 +261,26 @@ it('an empty sequence is passed over: its entry stays as it was', () => {
   expect(bench.found(found, 2)).toEqual({ step: 1, t: 0 });
   expect(Buffer.compare(bench.window.slice(found + 16, found + 32), before)).toBe(0);
 });
+
+it('PICK also leaves the chosen rows as they are', () => {
+  const bench = new Bench();
+  const rows = [
+    [1.5, -2, 3.25],
+    [Math.fround(0.1), -0, 7],
+    [9, 8, Math.fround(1e-40)],
+  ];
+  const out = bench.output(2 * 3 * 4);
+  bench.steps.push('PICK', {
+    rows: 2,
+    width: 3,
+    starts_off: bench.put(Uint32Array.of(0, 1, 2)),
+    sequences: 2,
+    index_off: bench.put(Uint32Array.of(2, 1)),
+    x_off: bench.put(Float32Array.from(rows.flat())),
+    x_rows: 3,
+    out_off: out,
+  });
+  bench.run();
+  const bytes = bench.window.slice(out, out + 24);
+  expect(Buffer.compare(bytes, new Uint8Array(Float32Array.from([...rows[2]!, ...rows[1]!]).buffer))).toBe(0);
+});

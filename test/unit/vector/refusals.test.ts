@@ -28,7 +28,7 @@ const OPTIONAL: Readonly<Record<StepName, readonly string[]>> = {
   NORM: ['bias_off'],
   SOFTMAX: ['found_a_off', 'found_b_off', 'key_sums_off'],
   DENSE: ['bias_off'],
-  PICK: [],
+  PICK: ['out_off'],
   TERM: ['scale_off', 'found_a_off', 'found_b_off', 'sums_off', 'row_sums_off'],
   TABLE: [],
   VALUE: ['found_off'],
