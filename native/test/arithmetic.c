@@ -159,7 +159,7 @@ static void test_blocks(struct bench *bench) {
 
 int main(void) {
   static struct bench bench = {.random = 88172645463325252u};
-  bed_open(&bench.bed, WINDOW, NULL, 2);
+  bed_open(&bench.bed, WINDOW, NULL, 2, "");
   const struct naive_config config = bed_plain_config(&bench.bed);
   check(bed_start(&bench.bed, &config, 0), "%u engines start", bench.bed.count);
   fill_random(&bench);
