@@ -29,7 +29,7 @@ static void run_group(const beta_vector *v, const beta_group *g) {
     case BETA_STEP_SOFTMAX: beta_softmax(v, g); break;
     case BETA_STEP_DENSE: beta_dense(v, g); break;
     case BETA_STEP_PICK: beta_pick(v, g); break;
-    default: break; /* beta_group_check lets no other pass. */
+    default: break; /* beta_group_check_record lets no other pass. */
   }
 }
 
@@ -51,7 +51,11 @@ int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count
 }
 
 static int run_records(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
-  const beta_vector v = {.base = beta_window(device), .bytes = beta_window_bytes(device)};
+  const beta_vector v = {
+      .base = beta_window(device),
+      .bytes = beta_window_bytes(device),
+      .kernel = device->vector ? device->vector : beta_vector_kernel_fastest(),
+  };
   for (uint32_t i = 0; i < count;) {
     beta_group group;
     const uint32_t taken = gather((const uint8_t *)records + (size_t)i * BETA_STEP_BYTES, count - i, &group);

@@ -10,7 +10,6 @@
 #include "kernels/formats.h"
 
 extern const struct beta_method beta_avx512_popcount;
-extern const struct beta_method beta_avx512_lookup4;
 extern const struct beta_method beta_avx512_lookup8;
 extern const struct beta_method beta_avx512_lookup16;
 extern const struct beta_method beta_avx512_dot;
@@ -28,6 +27,13 @@ static inline __m512i beta_iota8(void) {
                                                  0x0808080808080808, 0));
 }
 static inline __m512i beta_iota16(void) { return _mm512_cvtepu8_epi16(_mm512_castsi512_si256(beta_iota8())); }
+
+/*
+ * sum += x in bytes or words, as an instruction of its own. Written as an expression, compilers regroup the sums of an unrolled loop
+ * into trees and store their leaves.
+ */
+static inline void beta_add_bytes(__m512i *sum, __m512i x) { __asm__("vpaddb %1, %0, %0" : "+v"(*sum) : "v"(x)); }
+static inline void beta_add_words(__m512i *sum, __m512i x) { __asm__("vpaddw %1, %0, %0" : "+v"(*sum) : "v"(x)); }
 
 /* Bytes shifted right. */
 static inline __m512i beta_srl8(__m512i x, uint32_t by) {
