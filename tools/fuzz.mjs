@@ -5,7 +5,15 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const seconds = process.env.FUZZ_SECONDS ?? '3600';
 const seed = process.env.FUZZ_SEED ?? String(Date.now());
-const make = (...words) => ['make', '-s', '-C', 'native', `FUZZ_SECONDS=${seconds}`, `FUZZ_SEED=${seed}`, ...words];
+const make = (...words) => [
+  'make',
+  '-s',
+  '-C',
+  'native',
+  `FUZZ_SECONDS=${seconds}`,
+  `FUZZ_SEED=${seed}`,
+  ...words,
+];
 
 const commands = [
   make('fuzz-exhaustive'),
