@@ -24,7 +24,7 @@ __attribute__((format(printf, 2, 3))) static bool differ(struct bed *bed, const 
 /* The window is the process's own memory, so that AddressSanitizer guards its ends. */
 static void open_engine(struct bed *bed, const char *kernel, uint32_t threads) {
   struct bed_engine *engine = &bed->engine[bed->count++];
-  snprintf(engine->options, sizeof engine->options, "?kernel=%s&threads=%u", kernel, threads);
+  snprintf(engine->options, sizeof engine->options, "?kernel=%s&threads=%u%s", kernel, threads, bed->options);
   engine->window = aligned_alloc(BETA_WINDOW_ALIGN, bed->window_bytes);
   if (engine->window != NULL) memset(engine->window, 0, bed->window_bytes);
   if (engine->window == NULL || beta_emulator_open_over(engine->options, engine->window, bed->window_bytes,
@@ -34,8 +34,9 @@ static void open_engine(struct bed *bed, const char *kernel, uint32_t threads) {
   }
 }
 
-void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel, uint32_t threads) {
-  *bed = (struct bed){.window_bytes = window_bytes, .expected = calloc(1, window_bytes), .before = calloc(1, window_bytes)};
+void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel, uint32_t threads, const char *options) {
+  *bed = (struct bed){.window_bytes = window_bytes, .options = options, .expected = calloc(1, window_bytes),
+                      .before = calloc(1, window_bytes)};
   if (bed->expected == NULL || bed->before == NULL) exit(2);
   for (const struct beta_kernel *const *one = beta_kernels(); *one != NULL; one++) {
     if (!(*one)->supported() || (kernel != NULL && strcmp((*one)->name, kernel) != 0)) continue;

@@ -20,13 +20,14 @@
 #define BED_STREAM_MAX 64u
 
 struct bed_engine {
-  char options[64];
+  char options[96];
   beta_device *device;
   uint8_t *window;
 };
 
 struct bed {
   uint32_t window_bytes; /* of every engine; a configuration may use less */
+  const char *options;   /* that all have */
   uint32_t count;
   struct bed_engine engine[BED_ENGINES_MAX];
   struct naive_limits limits;
@@ -44,8 +45,11 @@ struct bed_stream {
   uint8_t descriptor[BED_STREAM_MAX][NAIVE_DESCRIPTOR_BYTES];
 };
 
-/* `kernel`: NULL for all. Engines of 1 to `threads` threads each. Exits where memory or an engine cannot be had. */
-void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel, uint32_t threads);
+/*
+ * `kernel`: NULL for all. Engines of 1 to `threads` threads each. `options`: more of the emulator's, each with a leading "&". Exits where memory
+ * or an engine cannot be had.
+ */
+void bed_open(struct bed *bed, uint32_t window_bytes, const char *kernel, uint32_t threads, const char *options);
 void bed_close(struct bed *bed);
 
 /* A configuration that is accepted: the whole window, a ring of 16 entries at its beginning. */

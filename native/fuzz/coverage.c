@@ -89,7 +89,7 @@ static void judge_neighbours(const uint8_t *bytes, const struct head *head, uint
 static struct bed *the_bed(void) {
   static struct bed bed;
   if (bed.count == 0) {
-    bed_open(&bed, WINDOW, NULL, 1);
+    bed_open(&bed, WINDOW, NULL, 1, "");
     const struct naive_config config = bed_plain_config(&bed);
     if (!bed_start(&bed, &config, 0)) abort();
   }

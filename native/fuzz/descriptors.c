@@ -50,10 +50,17 @@ static void poison(struct bed *bed, struct draw *draw, uint32_t off, uint32_t by
   bed_write(bed, off, buffer, bytes);
 }
 
-static void change_window(struct bed *bed, struct draw *draw) {
-  if (draw_below(draw, 16) == 0) {
+static void change_window(struct bed *bed, struct draw *draw, bool everything) {
+  if (everything) {
     poison(bed, draw, BEGIN, WINDOW - BEGIN);
     return;
+  }
+  for (uint32_t times = draw_below(draw, 3); times > 0; times--) {
+    uint32_t off;
+    const uint32_t bytes = draw_weight_bytes(draw, &off);
+    uint8_t other[16];
+    for (uint32_t i = 0; i < bytes; i++) other[i] = (uint8_t)(bed->expected[off + i] ^ (1 + draw_below(draw, 255)));
+    bed_write(bed, off, other, bytes);
   }
   for (uint32_t times = draw_below(draw, 4); times > 0; times--) {
     const uint32_t bytes = 16 + 16 * draw_below(draw, 512);
@@ -118,7 +125,7 @@ static void draw_stream(struct draw *draw, const struct bed *bed, struct bed_str
 /* Now and then a new configuration, and a HEAD shortly before the counters wrap. */
 static bool restart(struct bed *bed, struct draw *draw, struct totals *totals) {
   const uint32_t kind = draw_below(draw, 24);
-  if (kind > 1 && totals->streams > 0) return true;
+  if (kind > 1 && totals->streams >= 8) return true; /* the first of each bed starts it */
   if (kind == 1) {
     const struct naive_config wrong = draw_config(draw, bed, false);
     totals->configurations++;
@@ -130,43 +137,61 @@ static bool restart(struct bed *bed, struct draw *draw, struct totals *totals) {
   return bed_start(bed, &config, draw_below(draw, 2) == 0 ? 0u - draw_below(draw, 40) : draw_below(draw, UINT32_MAX));
 }
 
-static int run(struct bed *bed, const struct options *options) {
+struct fuzzer {
+  struct options options;
+  struct bed beds[2]; /* the second with lower limits */
+  struct totals totals;
+  uint64_t hash;
+};
+
+/* Streams that share their weights, and then get others. */
+#define EPOCH 48u
+
+/* One stream, from a seed of its own. */
+static bool run_stream(struct fuzzer *fuzzer) {
+  const uint64_t seed = fuzzer->options.seed, number = fuzzer->totals.streams;
+  struct bed *bed = &fuzzer->beds[number % 8 == 7];
+  struct draw draw = {.state = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15) ^ (number + 1) * UINT64_C(0xBF58476D1CE4E5B9),
+                      .begin = BEGIN, .end = WINDOW, .work = WORK};
+  for (uint32_t i = 0; i < 8; i++) draw_below(&draw, 2);
+  if (!restart(bed, &draw, &fuzzer->totals)) {
+    printf("not ok - seed %llu, stream %llu: %s\n", (unsigned long long)seed, (unsigned long long)number, bed->wrong);
+    return false;
+  }
+  draw_weights(&draw, seed * UINT64_C(1000003) + number / EPOCH);
+  change_window(bed, &draw, number < 8 || draw_below(&draw, 64) == 0);
   static struct bed_stream stream;
-  struct totals totals = {0};
-  uint64_t hash = 0;
+  draw_stream(&draw, bed, &stream);
+  const uint32_t head = bed->head;
+  struct naive_fault fault;
+  const bool good = bed_run(bed, &stream, &fault);
+  fuzzer->totals.valid += bed->head - head;
+  fuzzer->totals.faults[fault.code]++;
+  fuzzer->hash = number % 16 == 0 ? bed_hash(bed, fuzzer->hash) : fuzzer->hash * 3 + fault.code;
+  if (good) return true;
+  printf("not ok - seed %llu, stream %llu: %s\n", (unsigned long long)seed, (unsigned long long)number, bed->wrong);
+  shrink_and_print(bed, &stream, head, WORK);
+  return false;
+}
+
+static int run(struct fuzzer *fuzzer) {
+  struct totals *totals = &fuzzer->totals;
+  const struct options *options = &fuzzer->options;
   const double end = now_s() + options->seconds;
-  for (; options->seconds > 0 ? now_s() < end : totals.streams < options->streams; totals.streams++) {
-    /* Every stream from a seed of its own, so that what a stream draws does not depend on how the ones before it went. */
-    struct draw draw = {.state = (options->seed + 1) * UINT64_C(0x9E3779B97F4A7C15) ^ (totals.streams + 1) * UINT64_C(0xBF58476D1CE4E5B9),
-                        .begin = BEGIN, .end = WINDOW, .work = WORK};
-    for (uint32_t i = 0; i < 8; i++) draw_below(&draw, 2);
-    bool good = restart(bed, &draw, &totals);
-    const uint32_t head = bed->head;
-    if (good) {
-      change_window(bed, &draw);
-      draw_stream(&draw, bed, &stream);
-      struct naive_fault fault;
-      good = bed_run(bed, &stream, &fault);
-      totals.valid += bed->head - head;
-      totals.faults[fault.code]++;
-      hash = totals.streams % 16 == 0 || !good ? bed_hash(bed, hash) : hash * 3 + fault.code;
-    } else {
-      stream.count = 0;
-    }
-    if (good) continue;
-    printf("not ok - seed %llu, stream %llu: %s\n", (unsigned long long)options->seed, (unsigned long long)totals.streams, bed->wrong);
-    if (stream.count > 0) shrink_and_print(bed, &stream, head, WORK);
-    printf("# again: descriptors --seed %llu --streams %llu\n", (unsigned long long)options->seed, (unsigned long long)totals.streams + 1);
+  for (; options->seconds > 0 ? now_s() < end : totals->streams < options->streams; totals->streams++) {
+    if (run_stream(fuzzer)) continue;
+    printf("# again: descriptors --seed %llu --streams %llu\n", (unsigned long long)options->seed,
+           (unsigned long long)totals->streams + 1);
     return 1;
   }
   printf("ok - seed %llu: %llu streams, %llu descriptors complete, ", (unsigned long long)options->seed,
-         (unsigned long long)totals.streams, (unsigned long long)totals.valid);
+         (unsigned long long)totals->streams, (unsigned long long)totals->valid);
   static const char *const names[CODES] = {"", "CONFIG", "RING", "OP", "RESERVED", "FORMAT", "SHAPE", "LIMIT", "ALIGN", "BOUNDS"};
-  for (uint32_t code = 2; code < CODES; code++) printf("%llu %s, ", (unsigned long long)totals.faults[code], names[code]);
-  printf("%llu configurations (%llu refused); %u engines:", (unsigned long long)totals.configurations,
-         (unsigned long long)totals.refused_configurations, bed->count);
-  for (uint32_t i = 0; i < bed->count; i++) printf(" %s", bed->engine[i].options);
-  printf("; no mismatch; hash %016llx\n", (unsigned long long)hash);
+  for (uint32_t code = 2; code < CODES; code++) printf("%llu %s, ", (unsigned long long)totals->faults[code], names[code]);
+  printf("%llu configurations (%llu refused); %u engines:", (unsigned long long)totals->configurations,
+         (unsigned long long)totals->refused_configurations, fuzzer->beds[0].count);
+  for (uint32_t i = 0; i < fuzzer->beds[0].count; i++) printf(" %s", fuzzer->beds[0].engine[i].options);
+  printf("; no mismatch; hash %016llx\n", (unsigned long long)fuzzer->hash);
   return 0;
 }
 
@@ -182,14 +207,15 @@ static bool parse(int argc, char **argv, struct options *options) {
 }
 
 int main(int argc, char **argv) {
-  struct options options = {.seed = 1, .streams = 2000};
-  if (!parse(argc, argv, &options)) {
+  static struct fuzzer fuzzer = {.options = {.seed = 1, .streams = 2000}};
+  if (!parse(argc, argv, &fuzzer.options)) {
     fprintf(stderr, "usage: %s [--seed N] [--streams N | --seconds N] [--kernel NAME]\n", argv[0]);
     return 2;
   }
-  static struct bed bed;
-  bed_open(&bed, WINDOW, options.kernel, 2);
-  const int status = run(&bed, &options);
-  bed_close(&bed);
+  bed_open(&fuzzer.beds[0], WINDOW, fuzzer.options.kernel, 2, "");
+  bed_open(&fuzzer.beds[1], WINDOW, fuzzer.options.kernel, 1, "&max_k=300&max_kp=12&ring_log2=5");
+  const int status = run(&fuzzer);
+  bed_close(&fuzzer.beds[0]);
+  bed_close(&fuzzer.beds[1]);
   return status;
 }

@@ -124,6 +124,29 @@ static bool share_output(struct draw *draw, uint8_t *d, struct shape *shape) {
   return plane_row(shape->n0, shape->n, format) <= stride && (uint64_t)shape->m * shape->n * shape->k <= draw->work;
 }
 
+/*
+ * Both formats, K, k0 and one operand of a weight: what decides whether a kept panel is the same. The other operand has room only where
+ * its rows fit; `shape` says how many there are.
+ */
+static const uint8_t *share_weight(struct draw *draw, uint8_t *d, struct shape *shape, bool *is_b) {
+  const uint8_t *weight = draw->weight[draw_below(draw, draw->weights)];
+  *is_b = one_in(draw, 2);
+  d[2] = weight[2];
+  d[3] = weight[3];
+  shape->k = get_field(weight, 0x10);
+  shape->k0 = weight[5];
+  if (one_in(draw, 5)) shape->k -= draw_below(draw, shape->k); /* other elements of the same rows, or of fewer of them */
+  if (one_in(draw, 5)) {
+    const uint32_t k0 = draw_below(draw, 128), stride = get_field(weight, *is_b ? 0x20 : 0x18);
+    if (plane_row(k0, shape->k, weight[*is_b ? 3 : 2]) <= stride) shape->k0 = k0;
+  }
+  uint32_t *rows = *is_b ? &shape->n : &shape->m;
+  *rows = get_field(weight, *is_b ? 0x0C : 0x08);
+  if (one_in(draw, 5)) *rows -= draw_below(draw, *rows);
+  for (uint32_t *other = *is_b ? &shape->m : &shape->n; *other > 1 && (uint64_t)shape->m * shape->n * shape->k > draw->work;) *other /= 2;
+  return weight;
+}
+
 static bool draw_once(struct draw *draw, uint8_t *d) {
   memset(d, 0, NAIVE_DESCRIPTOR_BYTES);
   d[0] = 1;
@@ -132,21 +155,29 @@ static bool draw_once(struct draw *draw, uint8_t *d) {
   d[3] = operands[draw_below(draw, COUNT(operands))];
   d[4] = outputs[draw_below(draw, COUNT(outputs))];
   struct shape shape = draw_shape(draw);
-  const bool has_b = one_in(draw, 3) && share_b(draw, d, &shape);
-  const bool has_o = !has_b && one_in(draw, 4) && share_output(draw, d, &shape);
+  bool is_b = false;
+  const uint8_t *weight = draw->weights > 0 && one_in(draw, 2) ? share_weight(draw, d, &shape, &is_b) : NULL;
+  const bool has_b = weight == NULL && one_in(draw, 3) && share_b(draw, d, &shape);
+  const bool has_o = weight == NULL && !has_b && one_in(draw, 4) && share_output(draw, d, &shape);
   if (bits_of(d[4]) >= 16) shape.n0 = 0;
 
-  const uint32_t a_stride = draw_stride(draw, plane_row(shape.k0, shape.k, d[2]));
-  const uint32_t a_off = draw_place(draw, (uint64_t)shape.m * a_stride);
+  uint32_t a_stride = draw_stride(draw, plane_row(shape.k0, shape.k, d[2]));
+  uint32_t a_off = draw_place(draw, (uint64_t)shape.m * a_stride);
+  if (weight != NULL && !is_b) {
+    a_stride = get_field(weight, 0x18);
+    a_off = get_field(weight, 0x14);
+  }
   if (a_off == UINT32_MAX) return false;
   put_field(d, 0x14, a_off);
   put_field(d, 0x18, a_stride);
   if (!has_b) {
-    const uint32_t b_stride = draw_stride(draw, plane_row(shape.k0, shape.k, d[3]));
+    uint32_t b_stride = draw_stride(draw, plane_row(shape.k0, shape.k, d[3]));
+    if (weight != NULL && is_b) b_stride = get_field(weight, 0x20);
     const uint32_t kind = draw_below(draw, 6);
     uint32_t b_off = draw_place(draw, (uint64_t)shape.n * b_stride);
     if (kind == 0) b_off = a_off; /* the same bytes, or overlapping ones */
     if (kind == 1) b_off = a_off + 16 * draw_below(draw, 20);
+    if (weight != NULL && is_b) b_off = get_field(weight, 0x1C);
     if (b_off == UINT32_MAX) return false;
     put_field(d, 0x1C, b_off);
     put_field(d, 0x20, b_stride);
@@ -154,7 +185,11 @@ static bool draw_once(struct draw *draw, uint8_t *d) {
   if (!has_o) {
     const uint32_t row = bits_of(d[4]) >= 16 ? shape.n * bits_of(d[4]) / 8 : plane_row(shape.n0, shape.n, d[4]);
     const uint32_t stride = draw_stride(draw, row) + (one_in(draw, 3) ? 16 * bits_of(d[4]) : 0);
-    const uint32_t off = draw_place(draw, (uint64_t)shape.m * stride);
+    uint32_t off = draw_place(draw, (uint64_t)shape.m * stride);
+    if (draw->weights > 0 && one_in(draw, 8)) { /* over the end of a weight */
+      const struct naive_spans spans = naive_spans_of(draw->weight[draw_below(draw, draw->weights)]);
+      off = (uint32_t)(one_in(draw, 2) ? spans.a.end : spans.b.end) - 16 * (1 + draw_below(draw, 4));
+    }
     if (off == UINT32_MAX) return false;
     put_field(d, 0x24, off);
     put_field(d, 0x28, stride);
@@ -179,6 +214,31 @@ static bool draw_once(struct draw *draw, uint8_t *d) {
 void draw_valid(struct draw *draw, uint8_t *descriptor) {
   while (!draw_once(draw, descriptor)) continue;
   memcpy(draw->last, descriptor, NAIVE_DESCRIPTOR_BYTES);
+}
+
+void draw_weights(struct draw *draw, uint64_t seed) {
+  struct draw own = {.state = (seed + 1) * UINT64_C(0xD6E8FEB86659FD93), .begin = draw->begin, .end = draw->end, .work = draw->work / 20};
+  for (uint32_t i = 0; i < DRAW_WEIGHTS_MAX; i++) {
+    /* Rows that fill their last block: its last byte counts. */
+    do draw_valid(&own, draw->weight[i]);
+    while (draw->weight[i][5] + get_field(draw->weight[i], 0x10) % 128 <= 120 && !one_in(&own, 50));
+  }
+  draw->weights = DRAW_WEIGHTS_MAX;
+}
+
+uint32_t draw_weight_bytes(struct draw *draw, uint32_t *offset) {
+  const struct naive_spans spans = naive_spans_of(draw->weight[draw_below(draw, draw->weights)]);
+  const struct naive_span span = one_in(draw, 2) ? spans.a : spans.b;
+  const uint32_t kind = draw_below(draw, 3), bytes = 1 + draw_below(draw, 16);
+  if (kind == 0) { /* the last ones, and what lies behind */
+    *offset = (uint32_t)span.end - 1 - draw_below(draw, 2);
+  } else if (kind == 1) { /* up to the first ones */
+    *offset = (uint32_t)span.begin + 1 + draw_below(draw, 2) - bytes;
+  } else {
+    *offset = (uint32_t)span.begin + draw_below(draw, (uint32_t)(span.end - span.begin));
+  }
+  if (*offset < draw->begin) *offset = draw->begin;
+  return bytes < draw->end - *offset ? bytes : draw->end - *offset;
 }
 
 static uint32_t draw_edge(struct draw *draw, uint32_t window_bytes) {
@@ -212,7 +272,7 @@ void draw_mutation(struct draw *draw, uint32_t window_bytes, uint8_t *descriptor
 
 struct naive_config draw_config(struct draw *draw, const struct bed *bed, bool accepted) {
   struct naive_config config = bed_plain_config(bed);
-  config.ring_log2 = 1 + draw_below(draw, 6);
+  config.ring_log2 = 1 + draw_below(draw, 5);
   config.ring = 64 * draw_below(draw, 64);
   if (one_in(draw, 4)) config.window_bytes = bed->window_bytes - 0x10000 * draw_below(draw, bed->window_bytes / 0x20000);
   if (accepted) return config;

@@ -4,6 +4,8 @@
 
 #include "fuzz/bed.h"
 
+#define DRAW_WEIGHTS_MAX 4u
+
 struct draw {
   uint64_t state;
   /* Where operands and outputs may lie, behind the ring. */
@@ -12,6 +14,9 @@ struct draw {
   uint64_t work;
   /* The last descriptor, to share operands and output blocks with. */
   uint8_t last[NAIVE_DESCRIPTOR_BYTES];
+  /* Descriptors whose operands come again and again, so that a kernel keeps what it made of them: a model's weights. */
+  uint32_t weights;
+  uint8_t weight[DRAW_WEIGHTS_MAX][NAIVE_DESCRIPTOR_BYTES];
 };
 
 /* 0 <= result < bound; bound >= 1. */
@@ -19,6 +24,12 @@ uint32_t draw_below(struct draw *draw, uint32_t bound);
 
 /* A valid descriptor whose output overlaps none of its operands. */
 void draw_valid(struct draw *draw, uint8_t *descriptor);
+
+/* Draws the weights, from `seed` alone. */
+void draw_weights(struct draw *draw, uint64_t seed);
+
+/* A few bytes somewhere in the operands of a weight, often its first or last ones: [offset, offset + result). */
+uint32_t draw_weight_bytes(struct draw *draw, uint32_t *offset);
 
 /* Overwrites one to three fields, with numbers from the edges or from anywhere. */
 void draw_mutation(struct draw *draw, uint32_t window_bytes, uint8_t *descriptor);

@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s [--part I/N] [--kernel NAME]\n", argv[0]);
     return 2;
   }
-  bed_open(&run.bed, WINDOW, kernel, 2);
+  bed_open(&run.bed, WINDOW, kernel, 2, "");
   struct naive_config config = bed_plain_config(&run.bed);
   config.ring_log2 = RING_LOG2;
   if (!bed_start(&run.bed, &config, 0)) {

@@ -28,7 +28,7 @@ static bool is_defined(const struct failure *failure, const struct bed_stream *s
 static bool fails(struct failure *failure, const struct bed_stream *stream) {
   if (stream->count == 0 || !is_defined(failure, stream)) return false;
   static struct bed bed;
-  bed_open(&bed, failure->bed->window_bytes, NULL, 2);
+  bed_open(&bed, failure->bed->window_bytes, NULL, 2, failure->bed->options);
   bool good = bed_start(&bed, &failure->bed->config, failure->head);
   struct naive_fault fault;
   if (good) {

@@ -1,11 +1,10 @@
 /*
- * QMM results against a naive second implementation: element by element from the contract's formulas (sections 3 to 5),
- * over all pairs of formats, ragged shapes, k0, n0, strides and both tables. The whole window is compared, so a byte
- * written beside the output fails too.
+ * QMM results of every kernel, with one thread and with two, against the naive oracle of fuzz/: all pairs of formats, ragged shapes, k0, n0,
+ * strides and both tables. The whole window is compared, so a byte written beside the output fails too.
  */
+#include "fuzz/bed.h"
 #include "test/support.h"
 
-#define LOG2 4u
 #define A_OFF 0x10000u
 #define B_OFF 0x60000u
 #define E_OFF 0xB0000u
@@ -14,93 +13,19 @@
 
 static uint32_t bits_of(uint8_t format) { return 1u << (format & 7); }
 
-/* Value of element k of row r, by section 4. */
-static int64_t element(const uint8_t *window, uint32_t off, uint32_t stride, uint8_t format, uint32_t r, uint32_t k) {
-  const uint32_t bits = bits_of(format), encoding = format >> 4;
-  int64_t value = 0;
-  for (uint32_t i = 0; i < bits; i++) {
-    const uint64_t byte = off + (uint64_t)r * stride + k / 128 * 16 * bits + 16 * i + k % 128 / 8;
-    const int64_t bit = window[byte] >> k % 8 & 1;
-    value += encoding == BETA_ENC_S && i == bits - 1 ? -(bit << i) : bit << i;
-  }
-  return encoding == BETA_ENC_PM1 ? 2 * value - 1 : value;
-}
-
-static int64_t floor_divide(__int128 value, int64_t divisor) {
-  const __int128 quotient = value / divisor;
-  return (int64_t)(value % divisor < 0 ? quotient - 1 : quotient);
-}
-
-static int64_t saturate(int64_t value, int64_t low, int64_t high) {
-  if (value < low) return low;
-  return value > high ? high : value;
-}
-
-static void naive_store(uint8_t *window, const beta_descriptor *d, uint32_t m, uint32_t n, int64_t dot) {
-  uint8_t *row = window + d->o_off + (uint64_t)m * d->o_stride;
-  const uint32_t bits = bits_of(d->o_fmt), encoding = d->o_fmt >> 4;
-  if (bits == 32) {
-    const int32_t value = (int32_t)dot;
-    memcpy(row + 4 * n, &value, 4);
-    return;
-  }
-  int32_t entry[2];
-  memcpy(entry, window + d->e_off + 8 * (uint64_t)((d->flags & BETA_FLAG_TABLE_BY_ROW) != 0 ? m : n), 8);
-  const int32_t s = (int32_t)(uint32_t)(uint64_t)(dot + entry[0]);
-  const int64_t r = floor_divide((__int128)s * entry[1] + (1 << 23), 1 << 24);
-  int64_t y = r >= 0;
-  if (encoding == BETA_ENC_U) y = saturate(r, 0, (INT64_C(1) << bits) - 1);
-  if (encoding == BETA_ENC_S) y = saturate(r, -(INT64_C(1) << (bits - 1)), (INT64_C(1) << (bits - 1)) - 1);
-  if (bits == 16) {
-    const int16_t value = (int16_t)y;
-    memcpy(row + 2 * n, &value, 2);
-    return;
-  }
-  const uint32_t at = d->n0 + n;
-  for (uint32_t i = 0; i < bits; i++) {
-    uint8_t *byte = row + at / 128 * 16 * bits + 16 * i + at % 128 / 8;
-    if (at % 8 == 0) *byte = 0; /* the first column of a byte owns it: spare bits become 0 */
-    *byte = (uint8_t)(*byte | ((uint64_t)y >> i & 1) << at % 8);
-  }
-}
-
-static void naive(uint8_t *window, const beta_descriptor *d) {
-  for (uint32_t m = 0; m < d->m; m++) {
-    for (uint32_t n = 0; n < d->n; n++) {
-      int64_t dot = 0;
-      for (uint32_t k = d->k0; k < d->k0 + d->k; k++) {
-        dot += element(window, d->a_off, d->a_stride, d->a_fmt, m, k) *
-               element(window, d->b_off, d->b_stride, d->b_fmt, n, k);
-      }
-      naive_store(window, d, m, n, dot);
-    }
-  }
-}
-
 struct bench {
-  beta_device *device;
-  uint8_t *expected; /* a second window */
-  uint32_t tail;
+  struct bed bed; /* every kernel, and the oracle */
   uint64_t random;
 };
 
-/* Runs d on the device and on paper, and compares the windows. */
+/* Runs d on every kernel and on paper, and compares the windows. */
 static bool agrees(struct bench *bench, const beta_descriptor *d) {
-  uint8_t *window = beta_window(bench->device);
-  put_descriptor(bench->device, LOG2, bench->tail, d);
-  memcpy(bench->expected, window, WINDOW);
-  beta_kick(bench->device, ++bench->tail);
-  naive(bench->expected, d);
-  if (beta_wait(bench->device, bench->tail, 20 * SECOND) != BETA_WAIT_DONE) {
-    return check(false, "m %u n %u k %u: no result, FAULT 0x%X", d->m, d->n, d->k,
-                 beta_reg_read(bench->device, BETA_REG_FAULT));
-  }
-  if (memcmp(window, bench->expected, WINDOW) == 0) return true;
-  uint32_t at = 0;
-  while (window[at] == bench->expected[at]) at++;
-  return check(false, "formats %02X %02X %02X m %u n %u k %u k0 %u n0 %u flags %u: byte 0x%X is %02X, expected %02X",
-               d->a_fmt, d->b_fmt, d->o_fmt, d->m, d->n, d->k, d->k0, d->n0, d->flags, at, window[at],
-               bench->expected[at]);
+  struct bed_stream stream = {.count = 1};
+  memcpy(stream.descriptor[0], d, sizeof *d);
+  struct naive_fault fault;
+  if (bed_run(&bench->bed, &stream, &fault) && fault.code == 0) return true;
+  return check(false, "formats %02X %02X %02X m %u n %u k %u k0 %u n0 %u flags %u: fault %u, %s", d->a_fmt, d->b_fmt, d->o_fmt,
+               d->m, d->n, d->k, d->k0, d->n0, d->flags, fault.code, bench->bed.wrong);
 }
 
 static uint32_t row_bytes(uint32_t first, uint32_t count, uint8_t format) {
@@ -122,11 +47,12 @@ static const uint8_t output_formats[] = {0x00, 0x01, 0x02, 0x03, 0x10, 0x11, 0x1
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static void fill_random(struct bench *bench) {
-  uint8_t *window = beta_window(bench->device);
-  for (uint32_t i = A_OFF; i < WINDOW; i += 8) {
+  static uint8_t bytes[WINDOW - A_OFF];
+  for (uint32_t i = 0; i < sizeof bytes; i += 8) {
     const uint64_t word = next_random(&bench->random);
-    memcpy(window + i, &word, 8);
+    memcpy(bytes + i, &word, 8);
   }
+  bed_write(&bench->bed, A_OFF, bytes, sizeof bytes);
 }
 
 /* A table whose results spread over the output's range, with some entries at the extremes. */
@@ -138,7 +64,7 @@ static void fill_table(struct bench *bench, const beta_descriptor *d) {
     int32_t entry[2] = {(int32_t)(random % 2001) - 1000, (int32_t)(random >> 32) >> (random >> 24) % 16};
     if (random >> 60 == 0) entry[0] = extremes[(random >> 16) % COUNT(extremes)];
     if (random >> 60 <= 1) entry[1] = extremes[(random >> 20) % COUNT(extremes)];
-    memcpy((uint8_t *)beta_window(bench->device) + E_OFF + 8 * (uint64_t)i, entry, 8);
+    bed_write(&bench->bed, E_OFF + 8 * i, entry, sizeof entry);
   }
 }
 
@@ -187,25 +113,26 @@ static void test_edges(struct bench *bench) {
   check(good, "K at the edges of words and blocks, from every k0");
 }
 
+/* The ends of a format: all ones, or -128, which is the top plane alone. */
+static void fill_extreme(struct bench *bench, uint32_t off, uint8_t format) {
+  static uint8_t bytes[0x8100];
+  memset(bytes, 0xFF, sizeof bytes);
+  for (uint32_t at = 0; format == 0x13 && at < sizeof bytes; at += 128) memset(bytes + at, 0, 112);
+  bed_write(&bench->bed, off, bytes, sizeof bytes);
+}
+
 static void test_extremes(struct bench *bench) {
   static const uint8_t formats[][2] = {{0x03, 0x03}, {0x13, 0x13}, {0x03, 0x13}, {0x13, 0x20}, {0x20, 0x20}};
-  uint8_t *window = beta_window(bench->device);
   for (size_t i = 0; i < COUNT(formats); i++) {
     beta_descriptor d = {.op = BETA_OP_QMM, .a_fmt = formats[i][0], .b_fmt = formats[i][1], .o_fmt = 0x15, .m = 2, .n = 2,
                          .k = 16384, .a_off = A_OFF, .b_off = B_OFF, .o_off = O_OFF};
     set_strides(&d, 0);
-    memset(window + A_OFF, 0xFF, 0x8100);
-    memset(window + B_OFF, 0xFF, 0x8100);
-    if (formats[i][0] == 0x13) { /* -128: only the top plane */
-      for (uint32_t at = 0; at < 0x8100; at += 128) memset(window + A_OFF + at, 0, 112);
-    }
-    if (formats[i][1] == 0x13) {
-      for (uint32_t at = 0; at < 0x8100; at += 128) memset(window + B_OFF + at, 0, 112);
-    }
+    fill_extreme(bench, A_OFF, formats[i][0]);
+    fill_extreme(bench, B_OFF, formats[i][1]);
     check(agrees(bench, &d), "K = 16384 at the ends of formats 0x%02X and 0x%02X", formats[i][0], formats[i][1]);
   }
   int32_t first;
-  memcpy(&first, window + O_OFF, 4);
+  memcpy(&first, bench->bed.engine[0].window + O_OFF, 4);
   check(first == 16384, "and 16384 times +1 * +1 is 16384");
 }
 
@@ -231,15 +158,15 @@ static void test_blocks(struct bench *bench) {
 }
 
 int main(void) {
-  struct bench bench = {.device = open_device("emu:", WINDOW), .expected = malloc(WINDOW), .random = 88172645463325252u};
-  if (bench.expected == NULL) return 1;
-  start(bench.device, LOG2);
+  static struct bench bench = {.random = 88172645463325252u};
+  bed_open(&bench.bed, WINDOW, NULL, 2, "");
+  const struct naive_config config = bed_plain_config(&bench.bed);
+  check(bed_start(&bench.bed, &config, 0), "%u engines start", bench.bed.count);
   fill_random(&bench);
   test_formats(&bench);
   test_edges(&bench);
   test_blocks(&bench);
   test_extremes(&bench);
-  free(bench.expected);
-  beta_close(bench.device);
+  bed_close(&bench.bed);
   return finish();
 }

@@ -96,7 +96,6 @@ static int start_threads(struct emulator *emulator, const struct beta_kernel *ke
   emulator->executor = beta_executor_open(kernel, emulator->base.window, emulator->pool);
   if (emulator->executor == NULL) return errno;
 
-  emulator->owner = ENGINE_THREAD;
   pthread_attr_t attributes; /* a stack of known size: the kernels' tiles live on it, whatever the host's limit is */
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, STACK_BYTES);

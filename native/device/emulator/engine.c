@@ -12,18 +12,19 @@ bool beta_engine_acquire(struct emulator *emulator, uint32_t who) {
   return atomic_compare_exchange_strong(&emulator->owner, &nobody, who);
 }
 
-void beta_engine_release(struct emulator *emulator) {
-  atomic_store(&emulator->owner, NOBODY);
-  beta_engine_wake(emulator);
-}
-
 void beta_engine_wake(struct emulator *emulator) {
   beta_pool_wake(emulator->pool, BETA_SEAT_HOST);
-  if (!atomic_load(&emulator->watching)) beta_pool_wake(emulator->pool, BETA_SEAT_ENGINE);
+  if (!atomic_load(&emulator->watching) || beta_engine_is_unsettled(emulator)) beta_pool_wake(emulator->pool, BETA_SEAT_ENGINE);
 }
 
 bool beta_engine_is_over(struct emulator *emulator) {
   return atomic_load(&emulator->epoch) != atomic_load(&emulator->session_epoch) || atomic_load(&emulator->closing);
+}
+
+bool beta_engine_is_unsettled(struct emulator *emulator) {
+  if (atomic_load(&emulator->owner) != NOBODY) return false;
+  if (!atomic_load(&emulator->started)) return (emulator_load(emulator, BETA_REG_CTRL) & RUN) != 0;
+  return atomic_load(&emulator->epoch) != atomic_load(&emulator->session_epoch);
 }
 
 static bool has_work(struct emulator *emulator) {
@@ -35,6 +36,13 @@ bool beta_engine_is_wanted(struct emulator *emulator) {
   return atomic_load(&emulator->owner) == NOBODY && has_work(emulator) && !beta_engine_is_over(emulator);
 }
 
+void beta_engine_release(struct emulator *emulator) {
+  atomic_store(&emulator->owner, NOBODY);
+  if (beta_engine_is_wanted(emulator) || beta_engine_is_unsettled(emulator) || atomic_load(&emulator->closing)) {
+    beta_engine_wake(emulator);
+  }
+}
+
 /* FAULT_AT first: whoever sees FAULT may read it. STATUS follows from FAULT. */
 static void raise_fault(struct emulator *emulator, struct beta_fault fault) {
   emulator_store(emulator, BETA_REG_FAULT_AT, fault.at);
@@ -42,12 +50,16 @@ static void raise_fault(struct emulator *emulator, struct beta_fault fault) {
                  (uint32_t)fault.code << BETA_FAULT_CODE_SHIFT | (uint32_t)fault.field << BETA_FAULT_FIELD_SHIFT);
 }
 
-/* Under the lock, so that a start that the host has withdrawn can no longer become visible after it read STATUS = 0. */
-bool beta_engine_start(struct emulator *emulator) {
+/*
+ * Unless RUN is 0: judges the configuration, then READY or FAULT. Under the lock, so that a start that the host has withdrawn can no
+ * longer become visible after it read STATUS = 0.
+ */
+static void start(struct emulator *emulator) {
   pthread_mutex_lock(&emulator->lock);
   const bool run = (emulator_load(emulator, BETA_REG_CTRL) & RUN) != 0;
   if (run) {
     atomic_store(&emulator->session_epoch, atomic_load(&emulator->epoch));
+    atomic_store(&emulator->started, true);
     emulator->session = (struct session){.head = emulator->first_head, .config = emulator->config};
     emulator->first_head = 0;
     const struct beta_fault fault = beta_validate_config(&emulator->config, &emulator->limits,
@@ -61,16 +73,21 @@ bool beta_engine_start(struct emulator *emulator) {
   }
   pthread_mutex_unlock(&emulator->lock);
   if (run) beta_emulator_update_irq(emulator);
-  return run;
 }
 
 /* STATUS becomes 0 last of all (registers.c computes it from `ready` and FAULT). */
-void beta_engine_reset(struct emulator *emulator) {
+static void reset(struct emulator *emulator) {
   static const uint32_t words[] = {BETA_REG_HEAD,  BETA_REG_CYCLES,   BETA_REG_BEATS,
                                    BETA_REG_RD_BEATS, BETA_REG_WR_BEATS, BETA_REG_FAULT_AT};
+  atomic_store(&emulator->started, false);
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) emulator_store(emulator, words[i], 0);
   atomic_store(&emulator->ready, false);
   emulator_store(emulator, BETA_REG_FAULT, 0);
+}
+
+void beta_engine_settle(struct emulator *emulator) {
+  if (atomic_load(&emulator->started) && atomic_load(&emulator->epoch) != atomic_load(&emulator->session_epoch)) reset(emulator);
+  if (!atomic_load(&emulator->started)) start(emulator);
 }
 
 /*

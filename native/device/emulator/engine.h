@@ -2,9 +2,10 @@
  * The emulator's state and the parts of the engine: registers, validation, execution. Private to device/emulator.
  *
  * The engine is a state machine that any thread may drive, one at a time: whoever holds `owner` is the engine. It alone touches
- * the session and the executor, and stores device words. There are two candidates. The engine's own thread (thread.c) starts and
- * resets, and executes descriptors when that is its turn; a host that waits executes them itself (wait.c) instead of sleeping,
- * which saves two context switches. With more than one thread the other candidate helps through the pool.
+ * the session and the executor, and stores device words. There are two candidates: the engine's own thread (thread.c), and the
+ * host's. A host that writes CTRL starts or resets the engine itself where nobody is busy with it, and one that waits executes
+ * descriptors (wait.c) instead of sleeping, which saves two context switches. With more than one thread the other candidate
+ * helps through the pool.
  *
  * The host side (registers.c, called by any thread of the host) stores host words and wakes whom they concern. Every word is an
  * atomic with one writer. The lock guards RUN's edges, with what is sampled on them.
@@ -82,7 +83,8 @@ struct emulator {
 
   _Atomic uint32_t owner;
   struct session session;
-  _Atomic uint32_t session_epoch; /* `epoch` when the session began */
+  _Atomic bool started;           /* there is a session */
+  _Atomic uint32_t session_epoch; /* `epoch` when it began */
   _Atomic bool watching;          /* the engine's thread looks for itself, often enough: new work need not wake it */
 
   pthread_mutex_t lock;
@@ -123,7 +125,7 @@ void *beta_emulator_thread(void *argument);
 
 /* --- the engine (engine.c) --- */
 
-/* Makes the caller the engine if nobody is; gives that up, and wakes those who may want it. */
+/* Makes the caller the engine if nobody is; gives that up, and wakes those who may want it where there is something to do. */
 bool beta_engine_acquire(struct emulator *emulator, uint32_t who);
 void beta_engine_release(struct emulator *emulator);
 
@@ -136,9 +138,11 @@ bool beta_engine_is_wanted(struct emulator *emulator);
 /* New work, or nobody is the engine any more: wakes whoever may take it up. */
 void beta_engine_wake(struct emulator *emulator);
 
-/* The owner: starts a session with what RUN's edge has sampled, unless RUN is 0. READY or FAULT follow. Ends one. */
-bool beta_engine_start(struct emulator *emulator);
-void beta_engine_reset(struct emulator *emulator);
+/* Whether RUN has changed since the engine last followed it, and nobody is about to: a reason to acquire. Anybody. */
+bool beta_engine_is_unsettled(struct emulator *emulator);
+
+/* The owner: follows RUN. Ends a session since which RUN has been 0, and starts one where RUN is 1 and there is none. */
+void beta_engine_settle(struct emulator *emulator);
 
 /*
  * The owner: executes descriptors until TAIL, a fault, the session's end, until(context), or, unless it is 0, the deadline. Both

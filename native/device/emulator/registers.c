@@ -25,7 +25,7 @@ uint32_t beta_emulator_reg_read(beta_device *device, uint32_t offset) {
   return offset < 4 * EMULATOR_WORDS ? emulator_load(emulator, offset) : 0;
 }
 
-/* RUN's edges: the rising one samples the configuration (contract section 2), both tell the engine. */
+/* RUN's edges: the rising one samples the configuration (contract section 2), the engine follows both. */
 static void write_ctrl(struct emulator *emulator, uint32_t value) {
   pthread_mutex_lock(&emulator->lock);
   const bool was = (emulator_load(emulator, BETA_REG_CTRL) & BIT(CTRL_RUN)) != 0;
@@ -41,7 +41,10 @@ static void write_ctrl(struct emulator *emulator, uint32_t value) {
   }
   if (is != was) atomic_fetch_add(&emulator->epoch, 1);
   pthread_mutex_unlock(&emulator->lock);
-  beta_pool_wake(emulator->pool, BETA_SEAT_ENGINE);
+  /* At once where that is possible; else whoever is the engine leaves off soon, and its thread follows. */
+  if (!beta_engine_acquire(emulator, HOST)) return;
+  beta_engine_settle(emulator);
+  beta_engine_release(emulator);
 }
 
 void beta_emulator_reg_write(beta_device *device, uint32_t offset, uint32_t value) {

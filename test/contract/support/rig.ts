@@ -7,17 +7,37 @@ import { DESCRIPTOR_BYTES } from '../../../src/device/contract.generated.js';
 import { decodeDescriptor, describeDescriptor } from '../../../src/device/descriptor.js';
 import { Device, type DeviceOptions } from '../../../src/device/device.js';
 import { FaultError } from '../../../src/device/errors.js';
+import { NativeDevice } from '../../../src/native/device.js';
 import { applyDescriptor, type OracleFault } from '../../oracle/qmm.js';
 import { fillRandom } from './random.js';
 
 /** The device that the contract tests hold to the contract; BETA_TEST_DEVICE names another than the emulator. */
 export const TEST_DEVICE = process.env.BETA_TEST_DEVICE ?? 'emu:';
 
+/** A device URI with more options: `withOptions('emu:', 'window=1M')`. */
+export function withOptions(uri: string, ...options: string[]): string {
+  return options.length === 0 ? uri : `${uri}${uri.includes('?') ? '&' : '?'}${options.join('&')}`;
+}
+
 /** URI of the device under test with more options: `deviceUri('window=1M')`. */
-export function deviceUri(...options: string[]): string {
-  return options.length === 0
-    ? TEST_DEVICE
-    : `${TEST_DEVICE}${TEST_DEVICE.includes('?') ? '&' : '?'}${options.join('&')}`;
+export const deviceUri = (...options: string[]): string => withOptions(TEST_DEVICE, ...options);
+
+/** The device under test; of the emulator every kernel that this CPU has, one of them with two threads. */
+export function testDevices(): string[] {
+  if (TEST_DEVICE !== 'emu:') return [TEST_DEVICE];
+  return [...emulatorKernels().map((kernel) => `emu:?kernel=${kernel}`), 'emu:?threads=2'];
+}
+
+/** As the emulator itself lists them, where it is asked for one that it has not. */
+function emulatorKernels(): string[] {
+  try {
+    NativeDevice.open('emu:?kernel=none', 65536).close();
+  } catch (error) {
+    const list = /option kernel must be one of: (.*)$/.exec(String(error));
+    if (list) return list[1]!.split(', ');
+    throw error;
+  }
+  throw new Error('the emulator has a kernel called "none"');
 }
 
 /** A fault and the index of the descriptor that it belongs to. */
