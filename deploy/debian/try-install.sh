@@ -7,6 +7,7 @@ set -euo pipefail
 deb=$(realpath "${1:?usage: try-install.sh FILE.deb}")
 architecture=$(dpkg-deb -f "$deb" Architecture)
 root=$(mktemp -d)
+chmod 755 "$root" # "/" of another user too
 trap 'rm -rf --one-file-system "$root"' EXIT
 fail() { echo "try-install: $*" >&2; exit 1; }
 

@@ -45,6 +45,7 @@ struct beta_device {
   /* The CPUs for the host's own work (vector steps): threads/pool.h. NULL is the calling thread alone. */
   struct beta_pool *cpu_pool;
   int gone;              /* negative errno, once the device was found to be gone; its registers are not touched any more */
+  const struct beta_vector_kernel *vector; /* of the vector steps; NULL for the fastest */
 };
 
 /*

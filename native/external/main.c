@@ -25,7 +25,7 @@
   "  WINDOW  file with the window of BYTES; it may be the same\n"                                                                \
   "  BUS     the window's address on the host's bus\n"                                                                           \
   "  LINE    terminal:PATH for a link to a terminal in place of /dev/uioN, or qtest:SOCKET:INPUT\n"                              \
-  "  OPTIONS of the emulator, such as \"?threads=2\"\n"
+  "  OPTIONS of the emulator (\"?threads=2\": nobody waits on it here, so it needs a thread of its own)\n"
 
 /* Turns that look without a pause before the mirror begins to sleep between them, and how long it sleeps then. */
 #define BUSY_TURNS 2000u
@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
   struct line line;
   if (!open_line(&line, argv[5])) return 1;
   beta_device *engine;
-  if (beta_emulator_open_over(argc == 7 ? argv[6] : "", window, bytes, number(argv[4]), &engine) != 0) {
+  if (beta_emulator_open_over(argc == 7 ? argv[6] : "?threads=2", window, bytes, number(argv[4]), &engine) != 0) {
     fprintf(stderr, "external-engine: %s\n", beta_error());
     return 1;
   }

@@ -133,6 +133,9 @@ static void test_waits(uint32_t threads, uint32_t wait_us, uint64_t *hash) {
   } while (outcome == BETA_WAIT_TIMEOUT && now_us() < deadline);
   const uint64_t found = hash_of(device);
   if (*hash == 0) *hash = found;
+  if (outcome != BETA_WAIT_DONE || late != 0 || found != *hash) {
+    printf("# outcome %d, %u waits ended late, %s bytes\n", outcome, late, found == *hash ? "the same" : "other");
+  }
   check(outcome == BETA_WAIT_DONE && late == 0 && found == *hash,
         "%u threads, waits of %u us: %u of them end in the middle of a product and change nothing", threads, wait_us,
         timeouts);

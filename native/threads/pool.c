@@ -1,6 +1,7 @@
 /*
- * A job is announced by a new generation; threads take units from a shared counter, so that a thread that lost its CPU delays
- * nobody by more than a unit. The caller waits only for threads that have joined the job: a thread that sleeps through it is not
+ * A job is announced by a new generation. Its units are cut into one stretch for each thread, which begins with its own, so that
+ * what it touches stays together, and then helps with the others': a thread that lost its CPU delays nobody by more than a unit.
+ * The caller waits only for threads that have joined the job: a thread that sleeps through it is not
  * waited for.
  *
  * `state` holds the generation and how many threads are inside in one word, so that joining a job and closing it cannot
@@ -18,6 +19,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "threads/spin.h"
 
@@ -34,6 +36,12 @@ struct seat {
   _Atomic bool taken;
 };
 
+/* Units that are taken from one end. Apart from each other, because every unit writes here. */
+struct stretch {
+  _Alignas(128) _Atomic uint32_t next;
+  uint32_t end;
+};
+
 struct beta_pool {
   uint32_t threads;
   uint32_t seats;
@@ -41,10 +49,10 @@ struct beta_pool {
   _Atomic bool busy; /* has a job: whoever set it is its caller */
   _Atomic uint32_t claims;
   _Atomic uint64_t state;
-  _Atomic uint32_t next; /* the next unit of the open job */
-  uint32_t units;
+  _Atomic uint32_t joined; /* threads that have come to the open job */
   void (*work)(void *context, uint32_t unit, uint32_t seat);
   void *context;
+  struct stretch stretch[BETA_POOL_THREADS_MAX]; /* `threads` of them */
   pthread_mutex_t lock;
   struct seat seat[BETA_POOL_SEATS_MAX];
   _Atomic bool closing;
@@ -55,15 +63,6 @@ struct beta_pool {
     uint32_t seat;
   } member[BETA_POOL_THREADS_MAX];
 };
-
-/* Takes units until there are none or, for a visitor, until it is wanted elsewhere. */
-static void take_units(struct beta_pool *pool, uint32_t seat, bool (*done)(void *context), void *context) {
-  do {
-    const uint32_t unit = atomic_fetch_add(&pool->next, 1);
-    if (unit >= pool->units) return;
-    pool->work(pool->context, unit, seat);
-  } while (done == NULL || !done(context));
-}
 
 /* The open job as its generation and open bit, or 0. */
 static uint64_t open_job(const struct beta_pool *pool) {
@@ -100,6 +99,19 @@ static bool is_late(const struct visit *visit) {
   return visit->deadline_ns != 0 && beta_monotonic_ns() >= visit->deadline_ns;
 }
 
+/* Takes units, from stretch `first` on, until there are none or, for a visitor, until its visit ends. */
+static void take_units(struct beta_pool *pool, uint32_t first, uint32_t seat, const struct visit *visit) {
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    struct stretch *stretch = &pool->stretch[(first + i) % pool->threads];
+    for (;;) {
+      const uint32_t unit = atomic_fetch_add(&stretch->next, 1);
+      if (unit >= stretch->end) break;
+      pool->work(pool->context, unit, seat);
+      if (visit != NULL && (visit->done(visit->context) || is_late(visit))) return;
+    }
+  }
+}
+
 static void spin(const struct visit *visit) {
   const uint64_t began = beta_monotonic_ns();
   uint64_t now = began;
@@ -110,15 +122,16 @@ static void spin(const struct visit *visit) {
   } while (now - began < BETA_SPIN_NS && (visit->deadline_ns == 0 || now < visit->deadline_ns));
 }
 
+/* Until a wake-up, which may come too late for the job that it was for: its thread then spins for the next one. */
 static void sleep_until(const struct visit *visit) {
   struct beta_pool *pool = visit->pool;
-  const struct timespec deadline = {.tv_sec = (time_t)(visit->deadline_ns / 1000000000u),
-                                    .tv_nsec = (long)(visit->deadline_ns % 1000000000u)};
   pthread_mutex_lock(&pool->lock);
   atomic_fetch_add(&visit->seat->asleep, 1);
-  while (!visit->done(visit->context) && !has_job(visit)) {
+  if (!visit->done(visit->context) && !has_job(visit)) {
+    const struct timespec deadline = {.tv_sec = (time_t)(visit->deadline_ns / 1000000000u),
+                                      .tv_nsec = (long)(visit->deadline_ns % 1000000000u)};
     if (visit->deadline_ns == 0) pthread_cond_wait(&visit->seat->wake, &pool->lock);
-    else if (pthread_cond_timedwait(&visit->seat->wake, &pool->lock, &deadline) != 0) break;
+    else pthread_cond_timedwait(&visit->seat->wake, &pool->lock, &deadline);
   }
   atomic_fetch_sub(&visit->seat->asleep, 1);
   pthread_mutex_unlock(&pool->lock);
@@ -138,7 +151,7 @@ bool beta_pool_visit(struct beta_pool *pool, uint32_t seat, bool (*done)(void *c
     }
     visit.seen = open_job(pool);
     if (visit.seen == 0 || !join(pool, visit.seen)) continue;
-    take_units(pool, seat, done, context);
+    take_units(pool, 1 + atomic_fetch_add(&pool->joined, 1), seat, &visit);
     atomic_fetch_sub(&pool->state, 1);
   }
   if (visit.seated) atomic_store(&visit.seat->taken, false);
@@ -161,8 +174,8 @@ static void *run_member(void *argument) {
 }
 
 /* Wakes as many sleepers as there are units for them. */
-static void announce(struct beta_pool *pool) {
-  uint32_t wanted = pool->units - 1;
+static void announce(struct beta_pool *pool, uint32_t units) {
+  uint32_t wanted = units - 1;
   for (uint32_t seat = 1; seat < pool->seats && wanted > 0; seat++) {
     if (atomic_load(&pool->seat[seat].asleep) == 0) continue;
     beta_pool_wake(pool, seat);
@@ -179,12 +192,15 @@ void beta_pool_run(struct beta_pool *pool, uint32_t units, void (*work)(void *co
   /* Nobody is inside, and nobody joins before the open bit is set: these are the caller's alone. */
   pool->work = work;
   pool->context = context;
-  pool->units = units;
-  atomic_store(&pool->next, 0);
+  atomic_store(&pool->joined, 0);
+  for (uint32_t i = 0; i < pool->threads; i++) {
+    atomic_store(&pool->stretch[i].next, (uint32_t)((uint64_t)units * i / pool->threads));
+    pool->stretch[i].end = (uint32_t)((uint64_t)units * (i + 1) / pool->threads);
+  }
   const uint64_t job = (atomic_load(&pool->state) & ~(INSIDE_MASK | OPEN)) + GENERATION + OPEN;
   atomic_store(&pool->state, job);
-  announce(pool);
-  take_units(pool, BETA_SEAT_CALLER, NULL, NULL);
+  announce(pool, units);
+  take_units(pool, 0, BETA_SEAT_CALLER, NULL);
   atomic_fetch_and(&pool->state, ~OPEN); /* no thread joins from here on */
   const uint64_t began = beta_monotonic_ns();
   while ((atomic_load(&pool->state) & INSIDE_MASK) != 0) beta_spin_once(beta_monotonic_ns() - began);
@@ -252,8 +268,9 @@ static int start_members(struct beta_pool *pool) {
 }
 
 struct beta_pool *beta_pool_open(uint32_t threads, uint32_t visitors) {
-  struct beta_pool *pool = calloc(1, sizeof *pool);
+  struct beta_pool *pool = aligned_alloc(_Alignof(struct beta_pool), sizeof *pool);
   if (pool == NULL) return NULL;
+  memset(pool, 0, sizeof *pool);
   pool->threads = threads;
   pool->seats = BETA_SEAT_OWN + (threads - 1 - visitors);
   pool->spin = threads > 1 && threads <= count_cpus();

@@ -13,6 +13,7 @@ interface ServeFlags {
   readonly node?: string;
   readonly device?: string;
   readonly port?: number;
+  readonly httpPort?: number;
   readonly json?: boolean;
 }
 
@@ -39,6 +40,11 @@ export function register(program: Command): void {
     .option('--node <id>', 'id of this node on the network (default: the host name)')
     .option('--device <uri>', 'device: auto, emu: or uio:NAME')
     .option('--port <n>', 'port of the embedded broker (0: a free one)', parsePort)
+    .option(
+      '--http-port <n>',
+      'port for /metrics, /healthz and /readyz on 127.0.0.1 (0: a free one)',
+      parsePort,
+    )
     .option('--json', 'print what is served as one JSON line')
     .addHelpText('after', HELP)
     // The process must end here even if some part of it did not let go.
@@ -55,13 +61,18 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
   const { Daemon } = await import('../service/daemon.js');
   const { ServiceError } = await import('../service/errors.js');
   const { stopOnSignals } = await import('../service/signals.js');
+  const { Supervisor } = await import('../service/supervisor.js');
+  const { notify } = await import('../native/notify.js');
   try {
     const settings = loadSettings(config, overrides);
     const log = createLog(settings.logLevel);
     const daemon = await Daemon.start({ settings, log, startHost: startHost ?? (await realHost()) });
+    const supervisor = new Supervisor({ notify, selfTest: () => daemon.selfTest(), log });
     const release = stopOnSignals(daemon, log);
+    supervisor.ready(statusText(daemon));
     process.stdout.write(json ? `${JSON.stringify(readyJson(daemon))}\n` : readyText(daemon));
     const reason = await daemon.finished;
+    supervisor.stopping();
     release();
     return reason === 'engine-lost' ? EXIT.ENGINE_LOST : EXIT.OK;
   } catch (error) {
@@ -70,6 +81,10 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
     return EXIT_OF[error.kind];
   }
 }
+
+/** What `systemctl status` shows. */
+const statusText = ({ info }: Pick<Daemon, 'info'>) =>
+  `serves ${info.models.map(({ name }) => name).join(', ') || 'no model'} on ${info.device.uri}`;
 
 const EXIT_OF: Record<ServiceErrorKind, ExitCode> = {
   config: EXIT.USAGE,
@@ -82,7 +97,7 @@ async function realHost(): Promise<StartHost> {
   return (options) => EngineHost.start(options);
 }
 
-type Served = Pick<Daemon, 'info' | 'brokerUrl' | 'embedded' | 'protocolVersion'>;
+type Served = Pick<Daemon, 'info' | 'brokerUrl' | 'embedded' | 'protocolVersion' | 'httpUrl'>;
 
 const protocolName = ({ protocolVersion }: Served) => (protocolVersion === 5 ? 'MQTT 5' : 'MQTT 3.1.1');
 
@@ -97,6 +112,7 @@ export function readyText(daemon: Served): string {
     ),
     `  device  ${device.uri} (${device.kind} ${device.version})`,
     `  broker  ${daemon.brokerUrl} (${daemon.embedded ? 'embedded, ' : ''}${protocolName(daemon)})`,
+    ...(daemon.httpUrl === undefined ? [] : [`  http    ${daemon.httpUrl}/metrics, /healthz, /readyz`]),
     'Ask it from another terminal:',
     `  ${askCommand(daemon)}`,
     'Stop it with Ctrl-C.',
@@ -113,6 +129,7 @@ export function readyJson(daemon: Served): object {
     broker: brokerUrl,
     embedded,
     protocol: protocolName(daemon),
+    http: daemon.httpUrl ?? null,
     ask: askCommand(daemon),
   };
 }

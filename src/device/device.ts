@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import { type IrqCounts, NativeDevice, NativeError } from '../native/device.js';
+import { NativeProgram, RunState } from '../native/program.js';
 import { alignUp, WindowAllocator } from './allocator.js';
 import { requireAlive } from './board/liveness.js';
 import { type Capabilities, readCapabilities } from './capabilities.js';
@@ -18,6 +19,13 @@ export interface DeviceOptions {
   readonly timeoutMs?: number;
   /** log2 of the ring's entries; the device's RING_MAX bounds it. */
   readonly ringLog2?: number;
+}
+
+/** A program as flat arrays (compiler/program.ts). */
+export interface ProgramArrays {
+  readonly descriptors: Uint8Array;
+  readonly steps: Uint8Array;
+  readonly operations: Uint32Array;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -41,6 +49,7 @@ export class Device {
   readonly #native: NativeDevice;
   readonly #ring: Ring;
   readonly #timeoutMs: number;
+  readonly #run = new RunState();
   /** Sticky: set by the first fault, cleared by reset() alone. */
   #fault: FaultError | undefined;
 
@@ -177,9 +186,51 @@ export class Device {
     this.#native.syncForCpu(off, bytes);
   }
 
-  /** Runs vector step records (native/vector/steps.yaml) on this thread. */
+  /** Runs vector step records (native/vector/steps.yaml) that lie outside a program, on this thread: checked each time. */
   runVector(records: Uint8Array, first: number, count: number): void {
     this.#native.vectorRun(records, first, count);
+  }
+
+  /**
+   * Loads a program for run(): descriptors, step records and operations (native/vector/steps.yaml), copied and checked. The caller
+   * frees it. Throws DeviceError 'bad-program'.
+   */
+  load(program: ProgramArrays): NativeProgram {
+    const { descriptors, steps, operations } = program;
+    return asDeviceError(
+      () => 'bad-program',
+      () => new NativeProgram(this.window.byteLength, descriptors, steps, operations),
+    );
+  }
+
+  /**
+   * Runs a loaded program to its end on this thread, in one native call; what it spent is in `times` until the next one. A `timeline`
+   * (native/include/beta.h) of program.timelineLength numbers gets the times of every operation and descriptor. Throws FaultError,
+   * DeviceTimeoutError, DeviceError 'gone', or 'bad-indices' where an index array in the window is out of range.
+   */
+  run(program: NativeProgram, timeline: Float64Array | null = null): void {
+    this.#check();
+    const state = this.#run;
+    const ring = this.#ring;
+    state.begin(ring.off, ring.log2, ring.tail, this.#timeoutMs * 1000);
+    const outcome = asDeviceError(
+      (errno) => (errno === constants.errno.EINVAL ? 'bad-indices' : 'gone'),
+      () => this.#native.runProgram(program, state, timeline),
+      () => ring.rewind(state.tail),
+    );
+    if (outcome === 'done') return;
+    if (outcome === 'fault') throw this.#readFault();
+    if (outcome === 'gone') throw this.#gone();
+    throw new DeviceTimeoutError(`operation ${state.position} of ${program.operations}`, this.#timeoutMs, {
+      head: this.#native.readReg(REG.HEAD),
+      tail: ring.tail,
+      status: this.#native.readReg(REG.STATUS),
+    });
+  }
+
+  /** Where the time of the last run() went, nanoseconds. */
+  get times(): Pick<RunState, 'submitNs' | 'waitNs' | 'vectorNs' | 'syncNs'> {
+    return this.#run;
   }
 
   /** The engine's own counters since reset: wrapping, not bit-exact. */
@@ -230,7 +281,11 @@ export class Device {
     const head = this.#native.readReg(REG.HEAD);
     const space = this.#ring.space(head);
     if (space >= 0) return space;
-    throw new DeviceError(
+    throw this.#gone(head);
+  }
+
+  #gone(head = this.#native.readReg(REG.HEAD)): DeviceError {
+    return new DeviceError(
       'gone',
       `HEAD is ${head}, but ${this.#ring.tail} descriptors were submitted to a ring of ${this.#ring.entries}: ` +
         'something else has reset or reprogrammed the engine; reset the device',
@@ -276,13 +331,15 @@ export class Device {
 }
 
 /** Makes a refusal of libbeta a DeviceError with the same sentence: callers meet one family of errors. */
-function asDeviceError<T>(code: (errno: number) => string, call: () => T): T {
+function asDeviceError<T>(code: (errno: number) => string, call: () => T, finish?: () => void): T {
   try {
     return call();
   } catch (error) {
     if (error instanceof NativeError)
       throw new DeviceError(code(error.errno), error.message, { cause: error });
     throw error;
+  } finally {
+    finish?.();
   }
 }
 
@@ -291,6 +348,6 @@ export function needsReset(error: unknown): boolean {
   return (
     error instanceof FaultError ||
     error instanceof DeviceTimeoutError ||
-    (error instanceof DeviceError && error.code === 'gone')
+    (error instanceof DeviceError && (error.code === 'gone' || error.code === 'bad-indices'))
   );
 }

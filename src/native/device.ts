@@ -1,7 +1,11 @@
 /** A device as libbeta sees it: registers, window, doorbell, fence. No policy; the driver is device/device.ts. */
 import koffi from 'koffi';
+import { NativeError } from './error.js';
 import { type Library, library, type Pointer } from './library.js';
+import { type NativeProgram, RUN_OUTCOMES, type RunOutcome, type RunState } from './program.js';
 import { STEP_BYTES } from './steps.generated.js';
+
+export { NativeError } from './error.js';
 
 /** What a bounded wait ended with; 'timeout' only after all of its time. */
 export type WaitOutcome = 'done' | 'timeout' | 'fault';
@@ -16,18 +20,6 @@ export interface IrqCounts {
   readonly missed: number;
   /** Did not come although their reason was visible. */
   readonly lost: number;
-}
-
-/** A call that libbeta refused. The message is libbeta's own sentence. */
-export class NativeError extends Error {
-  /** Positive errno. */
-  readonly errno: number;
-
-  constructor(what: string, errno: number, sentence: string) {
-    super(`${what}: ${sentence || `errno ${errno}`}`);
-    this.name = 'NativeError';
-    this.errno = errno;
-  }
 }
 
 export class NativeDevice {
@@ -138,6 +130,21 @@ export class NativeDevice {
     const op = part[failed[0] * STEP_BYTES];
     const where = `device "${this.#uri}": vector step record ${first + failed[0]} (op ${op})`;
     throw new NativeError(where, -code, 'it is malformed or reaches outside the window');
+  }
+
+  /**
+   * Runs a program on this thread; `run` holds what it needs and gets what it leaves. Throws NativeError where an index array is
+   * out of range or the device is gone, RangeError where the timeline is too short.
+   */
+  runProgram(program: NativeProgram, run: RunState, timeline: Float64Array | null): RunOutcome {
+    if (timeline !== null && timeline.length < program.timelineLength)
+      throw new RangeError(
+        `a timeline of ${timeline.length} numbers, this program needs ${program.timelineLength}`,
+      );
+    const code = this.#library.programRun(this.#open(), program.pointer, run.bytes, timeline);
+    const outcome = RUN_OUTCOMES[code];
+    if (outcome === undefined) throw this.#failure(`operation ${run.position} of the program`, code);
+    return outcome;
   }
 
   /** Stops the engine and gives the window back; views of it must not be used any more. Safe to call twice. */

@@ -11,6 +11,7 @@
 #include "device/board/dma.h"
 #include "device/board/uio.h"
 #include "device/error.h"
+#include "threads/pool.h"
 
 #define BIT(name) (BETA_##name##_MASK << BETA_##name##_SHIFT)
 
@@ -118,6 +119,7 @@ static bool stop(beta_device *device) {
 static void close_board(beta_device *device) {
   struct board *board = (struct board *)device;
   if (device->gone == 0) stop(device);
+  beta_pool_close(device->cpu_pool);
   beta_dma_close(&board->dma);
   beta_uio_close(&board->uio);
   free(board);
@@ -176,8 +178,11 @@ int beta_board_open(const char *rest, uint64_t window_bytes, beta_device **devic
   char name[64], pool[64];
   int failed = parse_names(rest, length, name, pool);
   if (failed != 0) return failed;
-  uint32_t spin_us = SPIN_US;
-  const struct beta_option options[] = {{"spin", 0, SPIN_MAX_US, &spin_us, NULL}};
+  uint32_t spin_us = SPIN_US, threads = 1;
+  const struct beta_option options[] = {
+      {"spin", 0, SPIN_MAX_US, &spin_us, NULL},
+      {"threads", 1, BETA_POOL_THREADS_MAX, &threads, NULL},
+  };
   failed = beta_options_parse("uio", rest + length, options, sizeof options / sizeof options[0]);
   if (failed != 0) return failed;
 
@@ -196,6 +201,14 @@ int beta_board_open(const char *rest, uint64_t window_bytes, beta_device **devic
       if (failed != 0) beta_dma_close(&board->dma);
     }
     if (failed != 0) beta_uio_close(&board->uio);
+  }
+  if (failed == 0 && threads > 1) {
+    board->base.cpu_pool = beta_pool_open(threads, 0);
+    if (board->base.cpu_pool == NULL) {
+      failed = beta_fail(-ENOMEM, "uio:%s: its %u threads could not be had (%s)", name, (unsigned)threads, strerror(errno));
+      beta_dma_close(&board->dma);
+      beta_uio_close(&board->uio);
+    }
   }
   if (failed != 0) {
     free(board);

@@ -10,6 +10,7 @@
 
 #include "device/emulator/execute.h"
 #include "device/error.h"
+#include "vector/kernel.h"
 
 #define MAX_KP_LIMIT (BETA_MAX_BLOCKS * 8u) /* a row of MAX_K elements from k0 = 127 at 8 bits */
 #define RING_MAX 12u
@@ -124,6 +125,18 @@ static void supported_kernels(const struct beta_kernel **kernels, const char **n
   names[count] = NULL;
 }
 
+/* The same for vector steps. */
+static void supported_vector_kernels(const struct beta_vector_kernel **kernels, const char **names) {
+  uint32_t count = 0;
+  for (const struct beta_vector_kernel *const *kernel = beta_vector_kernels(); *kernel != NULL && count + 1 < KERNELS_MAX; kernel++) {
+    if (!(*kernel)->supported()) continue;
+    kernels[count] = *kernel;
+    names[count++] = (*kernel)->name;
+  }
+  kernels[count] = NULL;
+  names[count] = NULL;
+}
+
 /* `window` is NULL for memory of its own. */
 static int open_emulator(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
   struct beta_limits limits = {
@@ -136,10 +149,14 @@ static int open_emulator(const char *rest, void *window, uint64_t window_bytes, 
   const struct beta_kernel *kernels[KERNELS_MAX];
   const char *names[KERNELS_MAX];
   supported_kernels(kernels, names);
-  uint32_t threads = 1, kernel = 0;
+  const struct beta_vector_kernel *vector_kernels[KERNELS_MAX];
+  const char *vector_names[KERNELS_MAX];
+  supported_vector_kernels(vector_kernels, vector_names);
+  uint32_t threads = 1, kernel = 0, vector = 0;
   const struct beta_option options[] = {
       {"threads", 1, BETA_POOL_THREADS_MAX, &threads, NULL},
       {"kernel", 0, 0, &kernel, names},
+      {"vector", 0, 0, &vector, vector_names},
       {"max_k", 1, BETA_MAX_K_LIMIT, &limits.max_k, NULL},
       {"max_kp", 1, MAX_KP_LIMIT, &limits.max_kp, NULL},
       {"ring_log2", 0, RING_MAX, &limits.ring_max, NULL},
@@ -153,6 +170,7 @@ static int open_emulator(const char *rest, void *window, uint64_t window_bytes, 
   emulator->base.window_bytes = window_bytes;
   emulator->base.window = window;
   emulator->base.window_bus = bus;
+  emulator->base.vector = vector_kernels[vector];
   emulator->limits = limits;
   set_identity(emulator);
 

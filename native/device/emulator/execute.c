@@ -10,6 +10,8 @@
 #include "kernels/blocks.h"
 
 #define ALIGN 64u
+/* Panels that are multiplied in one job, where each has a place of its own: so threads need not wait for each other between them. */
+#define BATCH_MAX 64u
 
 struct beta_executor {
   const struct beta_kernel *kernel;
@@ -19,11 +21,12 @@ struct beta_executor {
   uint8_t *panel;                        /* of operands that are not kept */
   uint8_t *scratch[BETA_POOL_SEATS_MAX]; /* one a seat */
 
-  /* The QMM that has begun, and where it stands: `current` is the laid out panel, NULL before it is. */
+  /* The QMM that has begun, and where it stands: panels before `first` are done, `count` from there on are laid out. */
   beta_qmm job;
   beta_blocks blocks;
-  const uint8_t *current;
-  uint32_t next_panel, next_unit;
+  uint32_t first, count;
+  const uint8_t *batch[BATCH_MAX];
+  uint32_t next; /* what is left of the batch begins here, counted in units of one panel after another */
   _Atomic uint32_t left_out; /* the first unit that a pause left out, UINT32_MAX for none */
   bool (*pause)(void *context);
   void *context;
@@ -110,42 +113,56 @@ static const uint8_t *hold(struct beta_executor *executor, uint32_t panel) {
   return to;
 }
 
+/* Lays out panels until one is in the only place for those that are not kept. */
+static void begin_batch(struct beta_executor *executor) {
+  const beta_blocks *blocks = &executor->blocks;
+  const uint32_t most = blocks->units > UINT32_MAX / BATCH_MAX ? 1 : BATCH_MAX; /* units of a batch fit 32 bits */
+  executor->next = 0;
+  executor->count = 0;
+  while (executor->count < most && executor->first + executor->count < blocks->panels) {
+    const uint8_t *held = hold(executor, executor->first + executor->count);
+    executor->batch[executor->count++] = held;
+    if (held == executor->panel) return;
+  }
+}
+
 void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor) {
   executor->job = resolve(descriptor, executor->window);
   beta_held_refresh(executor->held);
   announce_output(executor, &executor->job);
   executor->blocks = beta_blocks_of(executor->kernel, &executor->job, beta_pool_threads(executor->pool));
-  executor->current = NULL;
-  executor->next_panel = executor->next_unit = 0;
+  executor->first = executor->count = 0;
 }
 
-/* `taken` counts from next_unit. Units that others took after one that was left out may have run: they run again, to the same end. */
+/* Units that were taken before others saw the pause may lie behind the one left out: they run again, to the same end. */
 static void run_unit(void *context, uint32_t taken, uint32_t seat) {
   struct beta_executor *executor = context;
-  const uint32_t unit = executor->next_unit + taken;
+  const beta_blocks *blocks = &executor->blocks;
+  const uint32_t at = executor->next + taken;
   if (executor->pause(executor->context)) {
     uint32_t least = atomic_load(&executor->left_out);
-    while (unit < least && !atomic_compare_exchange_weak(&executor->left_out, &least, unit)) continue;
+    while (at < least && !atomic_compare_exchange_weak(&executor->left_out, &least, at)) continue;
     return;
   }
-  beta_run_unit(&executor->blocks, executor->next_panel, unit, executor->current, executor->scratch[seat]);
+  const uint32_t panel = at / blocks->units;
+  beta_run_unit(blocks, executor->first + panel, at % blocks->units, executor->batch[panel], executor->scratch[seat]);
 }
 
 bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), void *context,
                   struct beta_counters *counters) {
   executor->pause = pause;
   executor->context = context;
-  const beta_blocks *blocks = &executor->blocks;
-  for (; executor->next_panel < blocks->panels; executor->next_panel++) {
-    if (executor->current == NULL) executor->current = hold(executor, executor->next_panel);
+  while (executor->first < executor->blocks.panels) {
+    if (executor->count == 0) begin_batch(executor);
     atomic_store(&executor->left_out, UINT32_MAX);
-    beta_pool_run(executor->pool, blocks->units - executor->next_unit, run_unit, executor);
-    if (atomic_load(&executor->left_out) != UINT32_MAX) {
-      executor->next_unit = atomic_load(&executor->left_out);
+    beta_pool_run(executor->pool, executor->count * executor->blocks.units - executor->next, run_unit, executor);
+    const uint32_t left_out = atomic_load(&executor->left_out);
+    if (left_out != UINT32_MAX) {
+      executor->next = left_out;
       return false;
     }
-    executor->current = NULL;
-    executor->next_unit = 0;
+    executor->first += executor->count;
+    executor->count = 0;
   }
   count_work(&executor->job, counters);
   return true;

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Rows of a head lie far apart, where no hardware foresees them: those so many rows ahead are prefetched. */
+#define AHEAD 8u
+
 struct beta_avx2_decoder beta_avx2_decoder_of(const beta_matrix *matrix, const beta_pair *pair, struct beta_code code,
                                               bool is_signed) {
   return (struct beta_avx2_decoder){matrix, pair->k0, pair->k, code.flip, is_signed};
@@ -28,6 +31,9 @@ static inline void decode(const struct beta_avx2_decoder *decoder, const uint8_t
   const beta_matrix *matrix = decoder->matrix;
   const uint32_t at = beta_first_word(decoder->k0) + word, top = matrix->bits - 1;
   const uint8_t *from = row + beta_word_offset(matrix, at, 0);
+  for (uint32_t line = 0; line < matrix->bits * BETA_BEAT_BYTES; line += 64) {
+    _mm_prefetch((const char *)from + AHEAD * matrix->stride + line, _MM_HINT_T0);
+  }
   codes[0] = codes[1] = _mm256_set1_epi8((char)decoder->flip);
   for (uint32_t plane = 0; plane < matrix->bits; plane++, from += BETA_BEAT_BYTES) {
     const __m256i weight = _mm256_set1_epi8((char)((plane == top && decoder->is_signed ? 0xFFu : 1u) << plane));
@@ -128,29 +134,6 @@ void beta_avx2_hold_plane(const beta_pair *pair, uint8_t flip, uint32_t plane, u
   }
   beta_store256(counts, low);
   beta_store256(counts + 16, high);
-}
-
-void beta_avx2_turn_square(__m256i x[8]) {
-  __m256i y[8];
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 8; i += 2) {
-    y[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
-    y[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (uint32_t i = 0; i < 8; i += 4) {
-    x[i] = _mm256_unpacklo_epi64(y[i], y[i + 2]);
-    x[i + 1] = _mm256_unpackhi_epi64(y[i], y[i + 2]);
-    x[i + 2] = _mm256_unpacklo_epi64(y[i + 1], y[i + 3]);
-    x[i + 3] = _mm256_unpackhi_epi64(y[i + 1], y[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 4; i++) {
-    y[i] = _mm256_permute2x128_si256(x[i], x[i + 4], 0x20);
-    y[i + 4] = _mm256_permute2x128_si256(x[i], x[i + 4], 0x31);
-  }
-#pragma GCC unroll 8
-  for (uint32_t i = 0; i < 8; i++) x[i] = y[i];
 }
 
 #endif
