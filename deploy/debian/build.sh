@@ -62,7 +62,7 @@ install -m 644 "$root/deploy/modprobe/beta.conf" "$stage/etc/modprobe.d/beta.con
 install -m 644 "$root/deploy/beta.yaml" "$stage/etc/beta/beta.yaml"
 gzip -9n <"$root/deploy/man/beta.1" >"$stage/usr/share/man/man1/beta.1.gz"
 cp "$root"/docs/*.md "$here/copyright" "$doc/"
-printf 'beta-qmm (%s) unstable; urgency=medium\n\n  * See the project for its history.\n\n -- The beta maintainers <beta@localhost.localdomain>  %s\n' \
+printf 'beta-qmm (%s) unstable; urgency=medium\n\n  * See the project for its history.\n\n -- The beta maintainers <maintainers@example.org>  %s\n' \
   "$version" "$(git -C "$root" log -1 --format=%cD 2>/dev/null || date -R)" | gzip -9n >"$doc/changelog.Debian.gz"
 install -m 644 "$here/lintian-overrides" "$stage/usr/share/lintian/overrides/beta-qmm"
 

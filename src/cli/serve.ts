@@ -61,13 +61,18 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
   const { Daemon } = await import('../service/daemon.js');
   const { ServiceError } = await import('../service/errors.js');
   const { stopOnSignals } = await import('../service/signals.js');
+  const { Supervisor } = await import('../service/supervisor.js');
+  const { notify } = await import('../native/notify.js');
   try {
     const settings = loadSettings(config, overrides);
     const log = createLog(settings.logLevel);
     const daemon = await Daemon.start({ settings, log, startHost: startHost ?? (await realHost()) });
+    const supervisor = new Supervisor({ notify, selfTest: () => daemon.selfTest(), log });
     const release = stopOnSignals(daemon, log);
+    supervisor.ready(statusText(daemon));
     process.stdout.write(json ? `${JSON.stringify(readyJson(daemon))}\n` : readyText(daemon));
     const reason = await daemon.finished;
+    supervisor.stopping();
     release();
     return reason === 'engine-lost' ? EXIT.ENGINE_LOST : EXIT.OK;
   } catch (error) {
@@ -76,6 +81,10 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
     return EXIT_OF[error.kind];
   }
 }
+
+/** What `systemctl status` shows. */
+const statusText = ({ info }: Pick<Daemon, 'info'>) =>
+  `serves ${info.models.map(({ name }) => name).join(', ') || 'no model'} on ${info.device.uri}`;
 
 const EXIT_OF: Record<ServiceErrorKind, ExitCode> = {
   config: EXIT.USAGE,

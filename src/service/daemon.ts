@@ -166,6 +166,11 @@ export class Daemon {
     return this.#parts.broker !== undefined;
   }
 
+  /** A tile with a known answer through the engine. Rejects where it fails, or gives another one. */
+  selfTest(): Promise<void> {
+    return this.#parts.host.selfTest();
+  }
+
   /** Where /metrics, /healthz and /readyz are. */
   get httpUrl(): string | undefined {
     return this.#parts.http?.url;

@@ -17,7 +17,8 @@ import { ENGINE_IRQ, Guest, POOL_AT, POOL_BYTES, REGISTERS_AT } from './guest.js
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const FENCES = 2000;
 const SENTENCES = 200;
-const BETA = 'node dist/cli/main.js';
+const BETA = 'beta';
+const NODE = '/usr/lib/beta/bin/node';
 const DRIVER = '/sys/bus/platform/drivers/uio_pdrv_genirq';
 
 let built: string;
@@ -53,12 +54,12 @@ async function json(command: string, timeoutMs?: number): Promise<{ code: number
 }
 
 const exercise = async (name: string, argument = '') =>
-  (await json(`node exercise.mjs ${name} ${argument}`)).value;
+  (await json(`${NODE} exercise.mjs ${name} ${argument}`)).value;
 
 /** Runs an exercise in the background, so that something can happen to it; returns how to get its result. */
 async function begin(name: string): Promise<() => Promise<unknown>> {
   await guest.run('rm -f /tmp/go /tmp/on /tmp/out /tmp/err');
-  await guest.run(`su beta -c 'node exercise.mjs ${name} >/tmp/out 2>/tmp/err' &`);
+  await guest.run(`su beta -c '${NODE} exercise.mjs ${name} >/tmp/out 2>/tmp/err' &`);
   await until('/tmp/err', 'exercise: ready');
   return async () => JSON.parse(await until('/tmp/out', '\n'));
 }
@@ -67,10 +68,12 @@ async function begin(name: string): Promise<() => Promise<unknown>> {
 async function until(file: string, text: string): Promise<string> {
   const deadline = Date.now() + 240_000;
   for (;;) {
-    const { output } = await guest.run(`cat ${file}`);
-    if (output.includes(text)) return output;
+    const { code, output } = await guest.run(`cat ${file}`);
+    if (code === 0 && output.includes(text)) return output;
     if (Date.now() > deadline)
-      throw new Error(`no "${text}" in ${file}: ${output}\n${(await guest.run('cat /tmp/err')).output}`);
+      throw new Error(
+        `no "${text}" in ${file}: ${output}\n${(await guest.run('tail -n 20 /tmp/err /tmp/log; ps; ip addr')).output}`,
+      );
     await sleep(200);
   }
 }
@@ -78,9 +81,12 @@ async function until(file: string, text: string): Promise<string> {
 const WORKS = { tiles: 7, wrong: [] };
 
 beforeAll(async () => {
-  built = mkdtempSync(join(tmpdir(), 'beta-guest-'));
-  const { status, stderr } = spawnSync(path('test/board/build-guest.sh'), [built], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`build-guest.sh: ${stderr}`);
+  const given = process.env.BETA_BOARD_GUEST;
+  built = given ?? mkdtempSync(join(tmpdir(), 'beta-guest-'));
+  if (given === undefined) {
+    const { status, stderr } = spawnSync(path('test/board/build-guest.sh'), [built], { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`build-guest.sh: ${stderr}`);
+  }
   guest = await Guest.boot(built);
   await startEngine();
 });
@@ -88,7 +94,7 @@ beforeAll(async () => {
 afterAll(async () => {
   engine?.kill('SIGKILL');
   await guest?.stop();
-  rmSync(built, { recursive: true, force: true });
+  if (process.env.BETA_BOARD_GUEST === undefined) rmSync(built, { recursive: true, force: true });
 });
 
 test('doctor finds the board well, as the user of the service', async () => {
