@@ -4,7 +4,7 @@
  * A vector holds 8 rows; a streamed step is repeated into all of them. A tile is 4 rows by 2 vectors.
  *   dot        vpmaddubsw multiplies unsigned by signed bytes and adds pairs, saturating at 16 bits. With signed codes of up to 4 bits
  *              and unsigned ones of up to 8 no pair saturates, and several fit 16 bits before they are widened (vpmaddwd with ones):
- *              8 for 4 x 8 bits, 32 for 2 x 8, 128 for 4 x 4. Two operations for 32 MACs, and two more every run: 14.2, 15.5, 15.9 MACs
+ *              8 for 4 x 8 bits, 32 for 2 x 8, 136 for 4 x 4. Two operations for 32 MACs, and two more every run: 14.2, 15.5, 15.9 MACs
  *              per operation. (Products of any bytes take three operations, if they may saturate: 10.7.)
  *   dot-wide   vpmaddwd of codes widened to 16 bits, for 8 x 8 bits: two operations for 16 MACs.
  *   dot-vnni   vpdpbusd of AVX-VNNI, for all: one operation for 32 MACs.
