@@ -62,6 +62,8 @@ const struct beta_kernel *const *beta_kernels(void);
 extern const struct beta_kernel beta_kernel_portable;
 #if defined(__x86_64__)
 extern const struct beta_kernel beta_kernel_avx512;
+extern const struct beta_kernel beta_kernel_avxvnni;
+extern const struct beta_kernel beta_kernel_avx2;
 #endif
 #if defined(__aarch64__)
 extern const struct beta_kernel beta_kernel_neon;

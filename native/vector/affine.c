@@ -37,23 +37,25 @@ static void tanh_row(const beta_job *job, uint32_t sequence, uint32_t row, doubl
 }
 
 /* A range of GELU is found in four of its arguments, so that the first pass computes none of it. */
-static void gelu_range(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges) {
-  const struct beta_vector_kernel *kernel = job->v->kernel;
+static void gelu_range(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
   double x[BETA_STEP_WIDTH_MAX];
-  double turns[4] = {INFINITY, -INFINITY, -INFINITY, INFINITY};
   for (uint32_t row = begin; row < end; row++) {
     before_activation(job, sequence, row, x);
-    kernel->gelu_turns(x, job->width, turns);
+    job->v->kernel->gelu_turns(x, job->width, ranges->turns);
   }
+}
+
+static void gelu_settle(const beta_job *job, beta_ranges *ranges) {
+  const struct beta_vector_kernel *kernel = job->v->kernel;
   double values[128];
   uint32_t count = 0;
   for (unsigned i = 0; i < 4; i++) {
-    if (isfinite(turns[i])) values[count++] = turns[i];
+    if (isfinite(ranges->turns[i])) values[count++] = ranges->turns[i];
   }
   kernel->gelu(count, values);
   for (unsigned c = 0; c < job->g->step.header.consumers; c++) {
     const beta_coder coder = beta_coder_of(job->v, &job->g->consumers[c], (beta_found){.step = 1, .t = 0});
-    kernel->range(&coder, values, count, &ranges[c]);
+    kernel->range(&coder, values, count, &ranges->of[c]);
   }
 }
 
@@ -82,7 +84,10 @@ void beta_affine(const beta_vector *v, const beta_group *g) {
   if (s->activation == BETA_STEP_ACTIVATION_TANH) job.row = tanh_row;
   if (s->activation == BETA_STEP_ACTIVATION_GELU) {
     job.row = only_signs(g) ? gelu_sign_row : gelu_row;
-    if (!has_shift(g)) job.range = gelu_range;
+    if (!has_shift(g)) {
+      job.range = gelu_range;
+      job.settle = gelu_settle;
+    }
   }
   beta_run_rows(&job);
 }

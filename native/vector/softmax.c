@@ -127,7 +127,7 @@ static void survey(const beta_job *job, uint32_t begin, uint32_t end, stage *t) 
 }
 
 /* The range of near rows is that of their ends: the table falls. */
-static void range_near(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges) {
+static void range_near(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
   const beta_step_softmax *s = &job->g->step.softmax;
   const double *table = ((const beta_exponentials *)job->prepared)->real;
   const beta_coder coder = beta_coder_of(job->v, &job->g->consumers[0], (beta_found){.step = 1, .t = 0});
@@ -144,7 +144,7 @@ static void range_near(const beta_job *job, uint32_t sequence, uint32_t begin, u
         beta_range_rows(job, sequence, row + i, row + i + 1, ranges);
       }
     }
-    job->v->kernel->range(&coder, ends, count, &ranges[0]);
+    job->v->kernel->range(&coder, ends, count, &ranges->of[0]);
   }
 }
 

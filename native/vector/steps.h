@@ -10,6 +10,7 @@
 #define BETA_STEP_CONSUMERS_MAX 8u /* QUANTISE records of one producer */
 #define BETA_STEP_WIDTH_MAX 32768u /* largest row width or sequence length of a step */
 #define BETA_FOUND_BYTES 16u /* bytes of one entry of a found array */
+#define BETA_OPERATION_WORDS 4u /* u32 words of one operation of a program: the kind, then its arguments */
 
 #define BETA_STEP_ACTIVATION_IDENTITY 0u /* identity */
 #define BETA_STEP_ACTIVATION_RELU 1u /* relu */
@@ -21,6 +22,12 @@
 #define BETA_STEP_QUANTISER_ROUND_FROM_MIN 2u /* clip(rne((x - t) / step), qmin, qmax), t the minimum over the sequence */
 #define BETA_STEP_QUANTISER_SYMMETRIC 3u /* rne(c * qmax / M), c = x clipped, M the largest |c| of the sequence; step = M / qmax */
 #define BETA_STEP_QUANTISER_ASYMMETRIC 4u /* rne((c - t) / a * qmax), c = x clipped, t the smallest c, a = largest - t + 1e-8; step = a / qmax */
+
+#define BETA_OPERATION_SUBMIT 1u /* first, count: hands the next descriptors to the engine */
+#define BETA_OPERATION_WAIT 2u /* count: until the first count descriptors of the program are complete */
+#define BETA_OPERATION_VECTOR 3u /* first, count: runs step records */
+#define BETA_OPERATION_SYNC_FOR_DEVICE 4u /* off, bytes: the engine reads next what the CPU wrote */
+#define BETA_OPERATION_SYNC_FOR_CPU 5u /* off, bytes: the CPU reads next what the engine wrote */
 
 typedef struct beta_step {
   uint8_t op; /* which step */

@@ -61,12 +61,12 @@ function pool(w: ProgramWriter, pooler: LinearPlan): void {
   const oneEach = {
     rows: sequences.length,
     width: hidden,
-    starts_off: w.at('ordinals'),
+    starts_off: w.indices(Array.from({ length: sequences.length + 1 }, (_, index) => index)),
     sequences: sequences.length,
   };
   w.vector('PICK', () => undefined, w.inputsOf(pooler, 'poolerIn'), {
     ...oneEach,
-    index_off: w.at('starts'),
+    index_off: w.indices(sequences.map(({ start }) => start)),
     x_off: w.at('x'),
     x_rows: rows,
   });

@@ -232,10 +232,9 @@ export function planMemory(
   geometry: Geometry,
   base: number,
 ): { buffers: ReadonlyMap<Role, Buffer>; bytes: number } {
-  const { rows, sequences } = geometry;
+  const { rows } = geometry;
   const sizes = new Sizes(geometry);
   for (const role of ['ids', 'positions', 'types']) sizes.need(role, rows * 4);
-  for (const role of ['starts', 'ordinals']) sizes.need(role, (sequences.length + 1) * 4);
   sizes.need('x', rows * plan.hidden * 4);
   for (const layer of plan.layers) addLayer(sizes, plan, layer, geometry);
   addHead(sizes, plan, geometry);

@@ -17,6 +17,7 @@ import { FOUND_BYTES, STEP_QUANTISER } from '../native/steps.generated.js';
 import { DescriptorWriter } from './descriptor-writer.js';
 import { storesFound } from './formats.js';
 import { type Geometry, packSequences } from './geometry.js';
+import { IndexArrays } from './index-arrays.js';
 import {
   accRole,
   type Buffer,
@@ -27,7 +28,8 @@ import {
   planMemory,
   type Role,
 } from './memory.js';
-import type { Operation, Program, WindowRange } from './program.js';
+import { OperationWriter } from './operations.js';
+import type { Program, WindowRange } from './program.js';
 import { type StepFields, StepWriter } from './step-writer.js';
 
 const INTEGER = {
@@ -77,10 +79,12 @@ export class ProgramWriter {
   readonly geometry: Geometry;
   readonly descriptors = new DescriptorWriter();
   readonly #steps = new StepWriter();
-  readonly #operations: Operation[] = [];
+  readonly #operations = new OperationWriter();
   readonly #buffers: ReadonlyMap<Role, Buffer>;
-  readonly #arenaBytes: number;
+  readonly #base: number;
+  readonly #indices: IndexArrays;
   #submitted = 0;
+  #waited = 0;
 
   constructor(plan: Plan, address: TensorAddress, lengths: readonly number[], base: number) {
     this.plan = plan;
@@ -88,7 +92,8 @@ export class ProgramWriter {
     this.geometry = packSequences(lengths);
     const { buffers, bytes } = planMemory(plan, this.geometry, base);
     this.#buffers = buffers;
-    this.#arenaBytes = bytes;
+    this.#base = base;
+    this.#indices = new IndexArrays(base + bytes);
   }
 
   finish(): Program {
@@ -97,14 +102,15 @@ export class ProgramWriter {
     return {
       descriptors: this.descriptors.finish(),
       steps: this.#steps.finish(),
-      operations: this.#operations,
-      arenaBytes: this.#arenaBytes,
+      operations: this.#operations.finish(),
+      arenaBytes: this.#indices.end - this.#base,
       inputs: {
+        rows,
         ids: this.at('ids'),
         positions: this.at('positions'),
         types: this.at('types'),
-        starts: this.at('starts'),
-        ordinals: this.at('ordinals'),
+        indices: this.#indices.off,
+        indexValues: this.#indices.values(),
       },
       outputs: {
         off: this.at(this.plan.head.task === 'hidden-states' ? 'x' : 'logits'),
@@ -156,9 +162,18 @@ export class ProgramWriter {
     );
   }
 
+  /** Window offset of an array of indices that steps read: row starts, or rows to choose. */
+  indices(values: readonly number[]): number {
+    return this.#indices.add(values);
+  }
+
   /** Fields of steps that treat each sequence on its own. */
   bySequence() {
-    return { starts_off: this.at('starts'), sequences: this.geometry.sequences.length };
+    const { rows, sequences } = this.geometry;
+    return {
+      starts_off: this.indices([...sequences.map(({ start }) => start), rows]),
+      sequences: sequences.length,
+    };
   }
 
   norm({ gamma, beta, epsilon }: NormPlan) {
@@ -307,12 +322,8 @@ export class ProgramWriter {
         ...(sums && { sums_off: sums.off, sums_rows: sums.rows, sums_stride: sums.stride }),
       });
     }
-    this.#operations.push({
-      kind: 'vector',
-      first,
-      count: this.#steps.count - first,
-      writes: consumers.map(({ out }) => out),
-    });
+    this.#operations.vector(first, this.#steps.count - first);
+    for (const { out } of consumers) this.#operations.syncForDevice(out.off, out.bytes);
   }
 
   /** TABLE records behind an EMBED. */
@@ -336,13 +347,15 @@ export class ProgramWriter {
   submit(): void {
     const count = this.descriptors.count - this.#submitted;
     if (count === 0) return;
-    this.#operations.push({ kind: 'submit', first: this.#submitted, count });
+    this.#operations.submit(this.#submitted, count);
     this.#submitted = this.descriptors.count;
   }
 
   /** Waits for the first `count` descriptors, by default for everything submitted so far. */
   wait(reads: readonly WindowRange[], count = this.#submitted): void {
-    this.#operations.push({ kind: 'wait', count, reads });
+    if (count > this.#waited) this.#operations.wait(count);
+    this.#waited = Math.max(this.#waited, count);
+    for (const { off, bytes } of reads) this.#operations.syncForCpu(off, bytes);
   }
 
   #terms({ terms: plans }: AffinePlan, terms: readonly Term[], width: number): void {

@@ -10,6 +10,8 @@ export const STEP_CONSUMERS_MAX = 8;
 export const STEP_WIDTH_MAX = 32768;
 /** bytes of one entry of a found array */
 export const FOUND_BYTES = 16;
+/** u32 words of one operation of a program: the kind, then its arguments */
+export const OPERATION_WORDS = 4;
 
 /** step_activation */
 export const STEP_ACTIVATION = {
@@ -35,6 +37,20 @@ export const STEP_QUANTISER = {
   SYMMETRIC: 3,
   /** rne((c - t) / a * qmax), c = x clipped, t the smallest c, a = largest - t + 1e-8; step = a / qmax */
   ASYMMETRIC: 4,
+} as const;
+
+/** operation */
+export const OPERATION = {
+  /** first, count: hands the next descriptors to the engine */
+  SUBMIT: 1,
+  /** count: until the first count descriptors of the program are complete */
+  WAIT: 2,
+  /** first, count: runs step records */
+  VECTOR: 3,
+  /** off, bytes: the engine reads next what the CPU wrote */
+  SYNC_FOR_DEVICE: 4,
+  /** off, bytes: the CPU reads next what the engine wrote */
+  SYNC_FOR_CPU: 5,
 } as const;
 
 /** Field types of a record. */

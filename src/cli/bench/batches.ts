@@ -28,12 +28,19 @@ export function randomBatches(batch: number, tokens: number, words: number): Bat
 /** Batches of different geometry that are run in turn: more would only make a row longer. */
 const BATCHES_MAX = 16;
 
-/** The first lines of a file, in batches; of a line with tabs, what stands before the first. */
-export function textBatches(file: string, batch: number, { tokenizer, plan }: Artifact): Batches {
+/** The lines of a file that are not empty; of a line with tabs, what stands before the first. */
+export function readTexts(file: string): string[] {
   const texts = readFileSync(file, 'utf8')
     .split('\n')
     .map((line) => line.split('\t')[0]!.trim())
     .filter((text) => text !== '');
+  if (texts.length === 0) throw new Error(`${file}: has no text`);
+  return texts;
+}
+
+/** The first lines of a file, in batches. */
+export function textBatches(file: string, batch: number, { tokenizer, plan }: Artifact): Batches {
+  const texts = readTexts(file);
   if (texts.length < batch) throw new Error(`${file}: has ${texts.length} lines, a batch takes ${batch}`);
   const sequences = texts.slice(0, batch * BATCHES_MAX).map((text) => tokenizer.encode(text, plan.maxTokens));
   const batches: Sequence[][] = [];

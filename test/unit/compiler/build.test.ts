@@ -1,5 +1,6 @@
 /** Programs: well-formed by the contract, inside their memory, complete, and free of races between the CPU and the engine. */
 import { beforeAll, describe, expect, it } from 'vitest';
+import { readOperations } from '../../../src/compiler/operations.js';
 import type { Program } from '../../../src/compiler/program.js';
 import { readFields, validateDescriptor } from '../../oracle/qmm.js';
 import { readStep } from './accesses.js';
@@ -75,7 +76,7 @@ describe.each(CASES)('%s', (_, write) => {
 
   it('keeps CPU and engine apart: every read behind the wait and the sync that it needs, no write over what is in use', () => {
     for (const lengths of batches(layout.compiled.plan.maxTokens)) {
-      expect(layout.hazards(layout.build(lengths), lengths), `batch [${lengths}]`).toEqual([]);
+      expect(layout.hazards(layout.build(lengths)), `batch [${lengths}]`).toEqual([]);
     }
   });
 
@@ -116,7 +117,7 @@ function attention(program: Program, length: number): object[] {
 
 /** Numbers of the descriptors or step records in the order in which the operations name them. */
 function indices({ operations }: Program, kind: 'submit' | 'vector'): number[] {
-  return operations.flatMap((operation) =>
+  return readOperations(operations).flatMap((operation) =>
     operation.kind === kind ? upTo(operation.count).map((i) => operation.first + i) : [],
   );
 }

@@ -2,7 +2,19 @@
 import { describe, expect, it } from 'vitest';
 import { STEP_ACTIVATION, STEP_QUANTISER } from '../../../src/native/steps.generated.js';
 import { classificationHead } from '../model/head.js';
-import { affine, compiled, doubles, LENGTHS, linears, named, PM1, S2, S8, U1 } from './compiled.js';
+import {
+  affine,
+  compiled,
+  doubles,
+  indicesAt,
+  LENGTHS,
+  linears,
+  named,
+  PM1,
+  S2,
+  S8,
+  U1,
+} from './compiled.js';
 import { biBert, binaryBert, bit, ternaryBert, type Writer } from './models.js';
 
 describe('BiBERT', () => {
@@ -69,22 +81,21 @@ describe.each<[string, Writer]>([
 ])('%s', (_, write) => {
   it('pools the first token of every sequence, each a sequence of its own for what is found', async () => {
     const { program, groups } = await compiled(write);
-    const { starts, ordinals } = program.inputs;
     const [pick, ...others] = named(groups, 'PICK');
     expect(others).toEqual([]);
     expect(pick!.producer.fields).toMatchObject({
       rows: 3,
       x_rows: 16,
       sequences: 3,
-      index_off: starts,
-      starts_off: ordinals,
     });
+    expect(indicesAt(program, pick!.producer.fields.index_off!, 3)).toEqual([0, 3, 8]);
+    expect(indicesAt(program, pick!.producer.fields.starts_off!, 4)).toEqual([0, 1, 2, 3]);
     const pooler = groups.at(-2)!;
     expect(pooler.producer.fields).toMatchObject({
       activation: STEP_ACTIVATION.TANH,
       rows: 3,
       sequences: 3,
-      starts_off: ordinals,
+      starts_off: pick!.producer.fields.starts_off,
     });
     expect(pooler.terms.map(({ fields }) => fields.found_a_off)).toEqual(
       pick!.consumers.map(({ fields }) => fields.found_off),
@@ -143,7 +154,7 @@ describe('products of several levels without biases', () => {
     const affines = plan.layers.filter(({ up }) => up.epilogue.kind === 'affine').length + 1;
     expect(named(groups, 'AFFINE')).toHaveLength(affines);
     expect(plan.requirements.oBits).toContain(4);
-    expect(layout.hazards(program, LENGTHS)).toEqual([]);
+    expect(layout.hazards(program)).toEqual([]);
   });
 });
 
