@@ -147,7 +147,8 @@ function logTwo() {
 function text() {
   const list = (values, perLine) => {
     const lines = [];
-    for (let i = 0; i < values.length; i += perLine) lines.push(`    ${values.slice(i, i + perLine).join(', ')},`);
+    for (let i = 0; i < values.length; i += perLine)
+      lines.push(`    ${values.slice(i, i + perLine).join(', ')},`);
     return lines.join('\n');
   };
   const hex = (x) => {
@@ -188,7 +189,14 @@ ${parts.map((row) => `  {\n${list(padded(row).map(hex), 4)}\n  },`).join('\n')}
 
 /* The same, a row for each power. */
 static const double beta_erf_turned[${DEGREE + 1}][16] __attribute__((unused, aligned(64))) = {
-${Array.from({ length: DEGREE + 1 }, (_, power) => `  {\n${list(parts.map((row) => hex(row[power])), 4)}\n  },`).join('\n')}
+${Array.from(
+  { length: DEGREE + 1 },
+  (_, power) =>
+    `  {\n${list(
+      parts.map((row) => hex(row[power])),
+      4,
+    )}\n  },`,
+).join('\n')}
 };
 
 #endif
