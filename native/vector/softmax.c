@@ -41,10 +41,12 @@ static int64_t fixed(double exponential) {
 
 static double inverse_of(int64_t total) { return (double)(INT64_C(1) << BETA_EXPONENTIAL_BITS) / (double)total; }
 
-static void prepare(const beta_vector *v, const beta_step_softmax *s, beta_exponentials *e) {
+void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta_exponentials *e) {
+  const beta_found q = beta_found_at(v, s->found_a_off, 0), k = beta_found_at(v, s->found_b_off, 0);
   const double *table = beta_optional(v, s->table_off);
   const uint32_t length = s->table_length < BETA_DISTANCES ? s->table_length : BETA_DISTANCES;
   memset(e, 0, sizeof *e);
+  v->kernel->powers(s->scale * q.step * k.step, e->powers);
   for (uint32_t i = 0; i < length; i++) {
     e->real[i] = table[i];
     e->fixed[i] = fixed(table[i]);
@@ -63,27 +65,28 @@ static double look_up_row(const double *table, const score_row *r, double *e) {
 }
 
 /* Exponentials of one row, and the inverse of their sum. `r`: its scores, where no sums of keys move them. */
-static double weigh_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row, const score_row *r, double *e) {
-  const beta_found q = beta_found_at(v, s->found_a_off, 0), k = beta_found_at(v, s->found_b_off, 0);
+static double weigh_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row,
+                        const score_row *r, double *e) {
   if (s->key_sums_off) {
+    const beta_found q = beta_found_at(v, s->found_a_off, 0), k = beta_found_at(v, s->found_b_off, 0);
     const int32_t *sums = (const int32_t *)((const uint8_t *)beta_at(v, s->key_sums_off) + (size_t)(row / s->tokens) * s->key_sums_stride);
     const void *scores = (const uint8_t *)beta_at(v, s->acc_off) + (size_t)row * s->acc_stride;
     return 1 / v->kernel->weigh_moved(scores, s->acc_int16, s->tokens, sums, q.step, q.t, s->scale * k.step, e);
   }
   if (r->furthest < s->table_length) return look_up_row(beta_at(v, s->table_off), r, e);
-  return 1 / v->kernel->weigh(r->scores, r->int16, r->tokens, r->most, s->scale * q.step * k.step, e);
+  return 1 / v->kernel->weigh(r->scores, r->int16, r->tokens, r->most, r->furthest, exponentials->powers, e);
 }
 
-void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row, double *p) {
+void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, double *p) {
   const score_row r = s->key_sums_off ? (score_row){0} : scores_at(v, s, row);
-  const double inverse = weigh_row(v, s, row, &r, p);
+  const double inverse = weigh_row(v, s, exponentials, row, &r, p);
   v->kernel->scale(inverse, s->tokens, p);
 }
 
 static void probability_row(const beta_job *job, uint32_t sequence, uint32_t row, double *p, float *out) {
   (void)sequence;
   (void)out; /* there is none */
-  beta_softmax_row(job->v, &job->g->step.softmax, row, p);
+  beta_softmax_row(job->v, &job->g->step.softmax, job->prepared, row, p);
 }
 
 /* Rows go through each stage together: what a stage needs of one row is long in coming, and the other rows fill that time. */
@@ -116,7 +119,7 @@ static void survey(const beta_job *job, uint32_t begin, uint32_t end, stage *t) 
     const score_row *r = &t->row[i];
     t->near[i] = !s->key_sums_off && r->furthest < s->table_length && r->furthest < BETA_DISTANCES;
     if (!t->near[i]) {
-      t->inverse[i] = weigh_row(job->v, s, begin + i, r, t->exponentials + (size_t)i * t->stride);
+      t->inverse[i] = weigh_row(job->v, s, exponentials, begin + i, r, t->exponentials + (size_t)i * t->stride);
       continue;
     }
     uint8_t *distances = t->distances + (size_t)i * t->stride;
@@ -196,10 +199,10 @@ void beta_softmax(const beta_vector *v, const beta_group *g) {
   beta_job job = {.v = v, .g = g, .rows = s->heads * s->tokens, .width = s->tokens, .sequences = 1, .first = s->first_row, .end = s->end_row,
                   .row = probability_row};
   beta_exponentials exponentials;
+  beta_exponentials_of(v, s, &exponentials);
+  job.prepared = &exponentials;
   /* With a shift a column decides as well; a sign asks for none of this. */
   if (!g->consumers[0].shift_off && g->consumers[0].kind != BETA_STEP_QUANTISER_SIGN) {
-    prepare(v, s, &exponentials);
-    job.prepared = &exponentials;
     job.range = range_staged;
     job.emit = emit_staged;
   }

@@ -130,8 +130,10 @@ void beta_softmax(const beta_vector *v, const beta_group *g);
 void beta_dense(const beta_vector *v, const beta_group *g);
 void beta_pick(const beta_vector *v, const beta_group *g);
 
+/* What a step's scores have in common. */
+void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta_exponentials *e);
 /* Probabilities of row `row`, head after head, of the scores: p[tokens]. */
-void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row, double *p);
+void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, double *p);
 /* A SOFTMAX with a VALUE record: rows of the context. */
 void beta_context(const beta_vector *v, const beta_group *g);
 

@@ -115,6 +115,11 @@ static inline lanes lanes_of_16(const double table[16], lanes index) {
   for (int i = 0; i < 4; i++) index.v[i] = _mm256_i64gather_pd(table, low_four_bits(index.v[i]), 8);
   return index;
 }
+/* The bits of a lane without the lowest four. */
+static inline lanes lanes_next_digit(lanes a) {
+  for (int i = 0; i < 4; i++) a.v[i] = _mm256_castsi256_pd(_mm256_srli_epi64(_mm256_castpd_si256(a.v[i]), 4));
+  return a;
+}
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */
 static inline lanes lanes_power(lanes a) {
   for (int i = 0; i < 4; i++) {

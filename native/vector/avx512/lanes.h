@@ -104,6 +104,11 @@ static inline lanes lanes_of_16(const double table[16], lanes index) {
   return (lanes){_mm512_permutex2var_pd(a, _mm512_castpd_si512(index.low), b),
                  _mm512_permutex2var_pd(a, _mm512_castpd_si512(index.high), b)};
 }
+/* The bits of a lane without the lowest four. */
+static inline lanes lanes_next_digit(lanes a) {
+  return (lanes){_mm512_castsi512_pd(_mm512_srli_epi64(_mm512_castpd_si512(a.low), 4)),
+                 _mm512_castsi512_pd(_mm512_srli_epi64(_mm512_castpd_si512(a.high), 4))};
+}
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */
 static inline __m512d half_power(__m512d a) {
   const __m512i whole = _mm512_andnot_si512(_mm512_set1_epi64(15), _mm512_castpd_si512(a));

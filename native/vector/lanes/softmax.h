@@ -26,15 +26,37 @@ static void extremes(const void *scores, bool int16, uint32_t width, int32_t *le
   }
 }
 
-static double weigh(const void *scores, bool int16, uint32_t width, int32_t most, double scale, double *e) {
-  const lanes top = lanes_set(most), minus = lanes_set(-scale);
+static void powers(double scale, double table[BETA_DIGITS][16]) {
+  double digit[LANES];
+  for (unsigned j = 0; j < LANES; j++) digit[j] = j;
+  for (unsigned k = 0; k < BETA_DIGITS; k++, scale *= 16) {
+    lanes_store(table[k], exp_lanes(lanes_mul(lanes_set(-scale), lanes_load(digit))));
+    table[k][0] = 1; /* whatever the scale is */
+  }
+}
+
+/* The product of a power for each digit that a distance has; a power of the digit 0 is 1, so how many are taken does not matter. */
+INLINE double weigh_digits(const void *scores, bool int16, uint32_t width, int32_t most, const double (*table)[16], unsigned digits, double *e) {
+  const lanes top = lanes_set(most), rounder = lanes_set(ROUNDER);
   sums s = sums_none();
   EACH_PAIR(width, i, left, odd, {
-    const lanes w = keep(exp_lanes(lanes_mul(minus, lanes_sub(top, integers_at(scores, int16, i, left)))), left, 0);
+    lanes z = lanes_add(lanes_sub(top, integers_at(scores, int16, i, left)), rounder);
+    lanes w = lanes_of_16(table[0], z);
+    for (unsigned k = 1; k < digits; k++) {
+      z = lanes_next_digit(z);
+      w = lanes_mul(w, lanes_of_16(table[k], z));
+    }
+    w = keep(w, left, 0);
     sums_add(&s, odd, w);
     put_doubles(e + i, w, left);
   });
   return sums_total(s);
+}
+
+static double weigh(const void *scores, bool int16, uint32_t width, int32_t most, uint32_t furthest, const double (*table)[16], double *e) {
+  if (furthest < 1u << 12) return weigh_digits(scores, int16, width, most, table, 3, e);
+  if (furthest < 1u << 16) return weigh_digits(scores, int16, width, most, table, 4, e);
+  return weigh_digits(scores, int16, width, most, table, furthest < 1u << 24 ? 6 : BETA_DIGITS, e);
 }
 
 static double weigh_moved(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,

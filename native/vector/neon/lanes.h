@@ -137,6 +137,11 @@ static inline lanes lanes_of_16(const double table[16], lanes index) {
   EACH index.v[i] = vcombine_f64(vld1_f64(table + low_four_bits(index.v[i], 0)), vld1_f64(table + low_four_bits(index.v[i], 1)));
   return index;
 }
+/* The bits of a lane without the lowest four. */
+static inline lanes lanes_next_digit(lanes a) {
+  EACH a.v[i] = vreinterpretq_f64_u64(vshrq_n_u64(vreinterpretq_u64_f64(a.v[i]), 4));
+  return a;
+}
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */
 static inline lanes lanes_power(lanes a) {
   EACH {

@@ -134,6 +134,11 @@ static inline lanes lanes_of_16(const double table[16], lanes index) {
   }
   return index;
 }
+/* The bits of a lane without the lowest four. */
+static inline lanes lanes_next_digit(lanes a) {
+  EACH a.v[i] = (pair)((pair_bits)a.v[i] >> 4); /* positive numbers: the sign stays 0 */
+  return a;
+}
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */
 static inline lanes lanes_power(lanes a) {
   typedef uint64_t unsigned_bits __attribute__((vector_size(16)));
