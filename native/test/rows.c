@@ -156,11 +156,10 @@ static void do_scores(const struct beta_vector_kernel *k, const choices *c, stru
   out->whole[1] = most;
   k->reach(scores, int16, in.width, int16 ? in.short_scores[0] : in.scores[0], out->planes);
   const uint32_t furthest = (uint32_t)most - (uint32_t)least;
-  double powers[BETA_DIGITS][16];
-  k->powers(0.0007 * (1 + c->bits), powers);
-  out->values[0] = k->weigh(scores, int16, in.width, most, furthest, (const double (*)[16])powers, out->x);
-  if (furthest >= BETA_DISTANCES) return;
   static beta_exponentials exponentials;
+  k->powers(0.0007 * (1 + c->bits), &exponentials);
+  out->values[0] = k->weigh(scores, int16, in.width, most, furthest, &exponentials, out->x);
+  if (furthest >= BETA_DISTANCES) return;
   for (uint32_t i = 0; i < BETA_DISTANCES; i++) {
     exponentials.fixed[i] = (int64_t)(exp(-0.07 * i) * 0x1p47);
     for (unsigned b = 0; b < BETA_EXPONENTIAL_BYTES && i < 128; b++) exponentials.byte[b][i] = (uint8_t)(exponentials.fixed[i] >> 8 * b);
@@ -228,10 +227,11 @@ static void test_errors(const struct beta_vector_kernel *k) {
     for (uint32_t i = 0; i < WIDTH_MAX; i++) scores[i] = i == 0 ? 0 : -(int32_t)below(1u << 30);
     const double unit = scale * 0x1p-30;
     static const int32_t none[WIDTH_MAX];
-    double powers[BETA_DIGITS][16], by_digits[WIDTH_MAX];
+    static beta_exponentials exponentials;
+    double by_digits[WIDTH_MAX];
     k->weigh_moved(scores, false, WIDTH_MAX, none, 1, 0, unit, e);
-    k->powers(unit, powers);
-    k->weigh(scores, false, WIDTH_MAX, 0, 1u << 30, (const double (*)[16])powers, by_digits);
+    k->powers(unit, &exponentials);
+    k->weigh(scores, false, WIDTH_MAX, 0, 1u << 30, &exponentials, by_digits);
     for (uint32_t i = 0; i < WIDTH_MAX; i++) {
       const double argument = -unit * (double)(0 - (int64_t)scores[i]);
       const long double truth = expl((long double)argument);

@@ -62,7 +62,9 @@ typedef struct beta_exponentials {
   uint8_t byte[BETA_EXPONENTIAL_BYTES][128];
   /* As the table has them, 0 behind its end. */
   double real[BETA_DISTANCES];
+  /* powers[k][j] = exp(-scale * j * 16^k), and the products of two digits: pairs[k][i + 16 * j] = powers[2k][i] * powers[2k + 1][j]. */
   double powers[BETA_DIGITS][16];
+  double pairs[BETA_DIGITS / 2][256];
 } beta_exponentials;
 
 struct beta_vector_kernel {
@@ -103,10 +105,11 @@ struct beta_vector_kernel {
 
   /* Rows of scores: int16_t or int32_t. */
   void (*extremes)(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most);
-  /* table[k][j] = exp(-scale * j * 16^k) */
-  void (*powers)(double scale, double table[BETA_DIGITS][16]);
-  /* e[i] = exp(-scale * (most - score)), digit by digit of the distances, the largest being `furthest`; and their sum. */
-  double (*weigh)(const void *scores, bool int16, uint32_t width, int32_t most, uint32_t furthest, const double (*table)[16], double *e);
+  /* Fills `powers` and `pairs`. */
+  void (*powers)(double scale, beta_exponentials *exponentials);
+  /* e[i] = exp(-scale * (most - score)), by pairs of digits of the distances, the largest being `furthest`; and their sum. */
+  double (*weigh)(const void *scores, bool int16, uint32_t width, int32_t most, uint32_t furthest, const beta_exponentials *exponentials,
+                  double *e);
   /* e[i] = exp(-scale * (most - y)), y = step*score + t*key_sums[i], most the largest of them; and their sum. */
   double (*weigh_moved)(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,
                         double *e);

@@ -46,7 +46,7 @@ void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta
   const double *table = beta_optional(v, s->table_off);
   const uint32_t length = s->table_length < BETA_DISTANCES ? s->table_length : BETA_DISTANCES;
   memset(e, 0, sizeof *e);
-  v->kernel->powers(s->scale * q.step * k.step, e->powers);
+  v->kernel->powers(s->scale * q.step * k.step, e);
   for (uint32_t i = 0; i < length; i++) {
     e->real[i] = table[i];
     e->fixed[i] = fixed(table[i]);
@@ -74,7 +74,7 @@ static double weigh_row(const beta_vector *v, const beta_step_softmax *s, const 
     return 1 / v->kernel->weigh_moved(scores, s->acc_int16, s->tokens, sums, q.step, q.t, s->scale * k.step, e);
   }
   if (r->furthest < s->table_length) return look_up_row(beta_at(v, s->table_off), r, e);
-  return 1 / v->kernel->weigh(r->scores, r->int16, r->tokens, r->most, r->furthest, exponentials->powers, e);
+  return 1 / v->kernel->weigh(r->scores, r->int16, r->tokens, r->most, r->furthest, exponentials, e);
 }
 
 void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, double *p) {
