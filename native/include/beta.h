@@ -142,6 +142,12 @@ BETA_API int beta_program_run(beta_device *device, const beta_program *program, 
  */
 BETA_API double beta_core_hz(uint32_t microseconds);
 
+/*
+ * Tells the service manager a state, such as "READY=1" (sd_notify). Returns 0, 1 where there is none (no NOTIFY_SOCKET), or a negative
+ * errno.
+ */
+BETA_API int beta_notify(const char *state);
+
 #ifdef __cplusplus
 }
 #endif

@@ -293,7 +293,7 @@ static int pick_valid(const beta_vector *v, const beta_group *g) {
   const indices kept = {2, {{s->index_off, (uint64_t)s->rows * 4}, {s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return rows_valid(s->rows) && rows_valid(s->x_rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
          s->terms == 0 && starts_inside(v, s->starts_off, s->sequences) && array_inside(v, s->index_off, s->rows, 4) && array_inside(v, s->x_off, (uint64_t)s->x_rows * s->width, 4) &&
-         consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
 }
 
 /* The starts of a step's sequences, and that its part holds whole ones where it must. */

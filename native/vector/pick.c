@@ -12,5 +12,6 @@ static void pick_row(const beta_job *job, uint32_t sequence, uint32_t row, doubl
 void beta_pick(const beta_vector *v, const beta_group *g) {
   const beta_step_pick *s = &g->step.pick;
   beta_run_rows(&(beta_job){
-      .v = v, .g = g, .rows = s->rows, .width = s->width, .starts_off = s->starts_off, .sequences = s->sequences, .row = pick_row});
+      .v = v, .g = g, .rows = s->rows, .width = s->width, .starts_off = s->starts_off, .sequences = s->sequences, .out_off = s->out_off,
+      .row = pick_row});
 }

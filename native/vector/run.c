@@ -29,7 +29,7 @@ static void run_group(const beta_vector *v, const beta_group *g) {
     case BETA_STEP_SOFTMAX: beta_softmax(v, g); break;
     case BETA_STEP_DENSE: beta_dense(v, g); break;
     case BETA_STEP_PICK: beta_pick(v, g); break;
-    default: break; /* beta_group_check lets no other pass. */
+    default: break; /* beta_group_check_record lets no other pass. */
   }
 }
 

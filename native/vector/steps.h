@@ -331,7 +331,7 @@ _Static_assert(offsetof(beta_step_dense, weight_off) == 20, "offset of beta_step
 _Static_assert(offsetof(beta_step_dense, bias_off) == 24, "offset of beta_step_dense.bias_off");
 _Static_assert(offsetof(beta_step_dense, out_off) == 28, "offset of beta_step_dense.out_off");
 
-#define BETA_STEP_PICK 9u /* Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
+#define BETA_STEP_PICK 9u /* Chosen rows of a float matrix: the first token of every sequence, for the last layer or the pooler. Each is a sequence of its own for its quantisers. */
 typedef struct beta_step_pick {
   uint8_t op; /* which step */
   uint8_t terms; /* TERM, TABLE or VALUE records that follow */
@@ -344,7 +344,8 @@ typedef struct beta_step_pick {
   uint32_t index_off; /* u32[rows] which row of x */
   uint32_t x_off; /* f32[x_rows][width] */
   uint32_t x_rows; /* rows of x */
-  uint8_t gap1[96];
+  uint32_t out_off; /* f32[rows][width] the rows as they are, or 0 */
+  uint8_t gap1[92];
 } beta_step_pick;
 _Static_assert(sizeof(beta_step_pick) == 128, "layout of beta_step_pick");
 _Static_assert(offsetof(beta_step_pick, op) == 0, "offset of beta_step_pick.op");
@@ -357,6 +358,7 @@ _Static_assert(offsetof(beta_step_pick, sequences) == 16, "offset of beta_step_p
 _Static_assert(offsetof(beta_step_pick, index_off) == 20, "offset of beta_step_pick.index_off");
 _Static_assert(offsetof(beta_step_pick, x_off) == 24, "offset of beta_step_pick.x_off");
 _Static_assert(offsetof(beta_step_pick, x_rows) == 28, "offset of beta_step_pick.x_rows");
+_Static_assert(offsetof(beta_step_pick, out_off) == 32, "offset of beta_step_pick.out_off");
 
 #define BETA_STEP_VALUE 10u /* V of one sequence behind a SOFTMAX whose probabilities stay real: the rows of that step are then sum_j p_ij V_jc, tokens rows of all heads beside one another. */
 typedef struct beta_step_value {

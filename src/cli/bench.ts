@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import { register as registerForward } from './bench/forward.js';
 import { register as registerQmm } from './bench/qmm.js';
-import { register as registerVector } from './bench/vector.js';
 import { register as registerServe } from './bench/serve.js';
+import { register as registerVector } from './bench/vector.js';
 
 export function register(program: Command): void {
   const bench = program
@@ -12,10 +12,10 @@ export function register(program: Command): void {
     .description('Measures the speed of the engine, or of a whole model, on a device.')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ beta bench qmm\n  $ beta bench forward intents\nEach has examples of its own: beta bench qmm --help',
+      '\nExamples:\n  $ beta bench qmm\n  $ beta bench forward intents\n  $ beta bench serve\nEach has examples of its own: beta bench qmm --help',
     );
   registerQmm(bench);
   registerForward(bench);
-  registerVector(bench);
   registerServe(bench);
+  registerVector(bench);
 }

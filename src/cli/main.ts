@@ -6,9 +6,11 @@ import { register as registerDevices } from './devices.js';
 import { register as registerDoctor } from './doctor.js';
 import { EXIT } from './exit.js';
 import { register as registerExplain } from './explain.js';
+import { register as registerFleet } from './fleet.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
 import { register as registerLoad } from './load.js';
+import { register as registerMonitor } from './monitor.js';
 import { note, printJson } from './output.js';
 import { register as registerPower } from './power.js';
 import { register as registerRequest } from './request.js';
@@ -39,6 +41,8 @@ for (const register of [
   registerRun,
   registerServe,
   registerRequest,
+  registerFleet,
+  registerMonitor,
   registerImport,
   registerInspect,
   registerExplain,

@@ -1,18 +1,19 @@
 /** `beta request`: asks a node over MQTT. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { BetaClient, RequestOptions } from '../client/client.js';
-import type { Answer, Result } from '../client/wire.js';
+import type { Answer, Priority, Result } from '../client/wire.js';
+import { type BrokerFlags, brokerOptions, withClient } from './broker-options.js';
 import { EXIT, type ExitCode } from './exit.js';
 import { append, joinPairs } from './inputs.js';
 import { isTokenResult, tokenResultLines } from './results.js';
 
-interface RequestFlags {
+interface RequestFlags extends BrokerFlags {
   readonly model: string;
-  readonly broker?: string;
   readonly node?: string;
   readonly top?: number;
   readonly json?: boolean;
   readonly timeout: number;
+  readonly priority?: Priority;
   readonly truncate?: boolean;
   readonly pair?: string[];
   readonly ids?: number[][];
@@ -42,16 +43,21 @@ Examples:
 Exit codes: 0 all answered, 1 an error answer, 2 wrong usage, 3 no broker, 4 no answer in time.`;
 
 export function register(program: Command): void {
-  program
-    .command('request')
+  brokerOptions(program.command('request'))
     .description('ask a node over MQTT')
     .argument('[text...]', 'texts to classify')
     .requiredOption('--model <name>', 'name of the model')
-    .option('--broker <url>', 'address of the broker (default: mqtt://127.0.0.1:1883)')
     .option('--node <id>', 'ask this node (default: any that serves the model)')
     .option('--top <n>', 'print the n most probable labels', parseCount)
     .option('--json', 'print one JSON document')
     .option('--timeout <s>', 'seconds to wait for an answer', parseSeconds, 30)
+    .addOption(
+      new Option('--priority <p>', 'share of the engine while there is more work').choices([
+        'low',
+        'normal',
+        'high',
+      ]),
+    )
     .option('--truncate', 'cut texts that are too long for the model instead of refusing them')
     .option('--pair <text>', 'second text of the text in its place; may be repeated', append)
     .option(
@@ -70,7 +76,6 @@ export function register(program: Command): void {
 }
 
 async function request(texts: readonly string[], flags: RequestFlags): Promise<ExitCode> {
-  const { BetaClient, ConnectError, DEFAULT_BROKER_URL } = await import('../client/index.js');
   const inputs: Input[] = [
     ...joinPairs(texts, flags.pair ?? []).map(({ text, pair }) => ({
       text,
@@ -79,25 +84,18 @@ async function request(texts: readonly string[], flags: RequestFlags): Promise<E
     ...(flags.ids ?? []).map((ids) => ({ input_ids: ids })),
   ];
   const timeoutMs = flags.timeout * 1000;
-  let client: BetaClient;
-  try {
-    client = await BetaClient.connect(flags.broker ?? DEFAULT_BROKER_URL, {
-      connectTimeoutMs: Math.min(timeoutMs, 10_000),
-    });
-  } catch (error) {
-    if (!(error instanceof ConnectError)) throw error;
-    process.stderr.write(`beta request: ${error.message}\n`);
-    return EXIT.CONNECT;
-  }
-  try {
-    const { model, node, top, truncate } = flags;
-    const outcomes = await askAll(client, model, inputs, { node, top, truncate, timeoutMs });
-    if (flags.json) process.stdout.write(`${JSON.stringify(toJson(inputs, outcomes))}\n`);
-    else print(inputs, outcomes);
-    return exitCode(outcomes);
-  } finally {
-    await client.close();
-  }
+  const { model, node, top, truncate, priority } = flags;
+  return withClient(
+    'request',
+    flags,
+    async (client) => {
+      const outcomes = await askAll(client, model, inputs, { node, top, truncate, priority, timeoutMs });
+      if (flags.json) process.stdout.write(`${JSON.stringify(toJson(inputs, outcomes))}\n`);
+      else print(inputs, outcomes);
+      return exitCode(outcomes);
+    },
+    { connectTimeoutMs: Math.min(timeoutMs, 10_000) },
+  );
 }
 
 async function askAll(

@@ -13,6 +13,7 @@ interface ServeFlags {
   readonly node?: string;
   readonly device?: string;
   readonly port?: number;
+  readonly httpPort?: number;
   readonly json?: boolean;
 }
 
@@ -39,6 +40,11 @@ export function register(program: Command): void {
     .option('--node <id>', 'id of this node on the network (default: the host name)')
     .option('--device <uri>', 'device: auto, emu: or uio:NAME')
     .option('--port <n>', 'port of the embedded broker (0: a free one)', parsePort)
+    .option(
+      '--http-port <n>',
+      'port for /metrics, /healthz and /readyz on 127.0.0.1 (0: a free one)',
+      parsePort,
+    )
     .option('--json', 'print what is served as one JSON line')
     .addHelpText('after', HELP)
     // The process must end here even if some part of it did not let go.
@@ -82,7 +88,7 @@ async function realHost(): Promise<StartHost> {
   return (options) => EngineHost.start(options);
 }
 
-type Served = Pick<Daemon, 'info' | 'brokerUrl' | 'embedded' | 'protocolVersion'>;
+type Served = Pick<Daemon, 'info' | 'brokerUrl' | 'embedded' | 'protocolVersion' | 'httpUrl'>;
 
 const protocolName = ({ protocolVersion }: Served) => (protocolVersion === 5 ? 'MQTT 5' : 'MQTT 3.1.1');
 
@@ -97,6 +103,7 @@ export function readyText(daemon: Served): string {
     ),
     `  device  ${device.uri} (${device.kind} ${device.version})`,
     `  broker  ${daemon.brokerUrl} (${daemon.embedded ? 'embedded, ' : ''}${protocolName(daemon)})`,
+    ...(daemon.httpUrl === undefined ? [] : [`  http    ${daemon.httpUrl}/metrics, /healthz, /readyz`]),
     'Ask it from another terminal:',
     `  ${askCommand(daemon)}`,
     'Stop it with Ctrl-C.',
@@ -113,6 +120,7 @@ export function readyJson(daemon: Served): object {
     broker: brokerUrl,
     embedded,
     protocol: protocolName(daemon),
+    http: daemon.httpUrl ?? null,
     ask: askCommand(daemon),
   };
 }

@@ -1,95 +1,114 @@
 /** The client: asks nodes for inference over MQTT and matches the answers to the requests. */
 import { randomBytes } from 'node:crypto';
+import type { z } from 'zod';
 import { bounded } from './bounded.js';
-import { type Connection, closeConnection, connectBroker } from './connection.js';
+import { type Connection, closeConnection, connectBroker, type Tls } from './connection.js';
 import { ConnectError, RequestError } from './errors.js';
 import { Fleet, type NodeStatus } from './fleet.js';
+import {
+  type Input,
+  isSingle,
+  requestPayload,
+  type Single,
+  type TextPair,
+  type TokenInput,
+  type Wishes,
+} from './inputs.js';
+import { PendingRequests } from './pending.js';
 import { SendWindow } from './send-window.js';
 import {
   type Answer,
   AnswerSchema,
   type BatchAnswer,
   BatchAnswerSchema,
-  FailureSchema,
+  CONTENT_TYPES,
+  type Codec,
+  type Command,
+  type CommandAnswer,
+  CommandAnswerSchema,
+  codecOf,
+  encodeBytes,
+  filters,
   type LabelResult,
   NAME_PATTERN,
   parseTopic,
-  type RequestPayload,
   type Result,
+  type Telemetry,
+  TelemetrySchema,
+  type TensorAnswer,
+  TensorAnswerSchema,
+  type TensorRequest,
   topics,
+  type Verb,
 } from './wire.js';
 
 export interface ClientOptions {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
+  /** For mqtts://: certificate authorities, client certificate and key, PEM. */
+  readonly tls?: Tls | undefined;
   /** Part of the reply topic, so letters, digits, `-` and `_` only. Default: a random one. */
   readonly clientId?: string | undefined;
   /** Forces MQTT 5 or 3.1.1 (4); by default 5 is tried first. */
   readonly protocolVersion?: 4 | 5 | undefined;
   /** Bound for connecting, milliseconds (default 10 000). */
   readonly connectTimeoutMs?: number | undefined;
+  /** How payloads are written; CBOR needs MQTT 5 (default JSON). */
+  readonly codec?: Codec | undefined;
 }
 
-export interface RequestOptions {
+export interface RequestOptions extends Wishes {
   /** Asks this node; by default whichever node serves the model. */
   readonly node?: string | undefined;
   /** Bound for the answer, milliseconds (default 30 000). */
   readonly timeoutMs?: number | undefined;
-  /** Adds the logits to the results. */
-  readonly logits?: boolean | undefined;
-  /** Adds the n most probable labels to the results. */
-  readonly top?: number | undefined;
-  /** Cuts texts that are too long for the model instead of refusing them. */
-  readonly truncate?: boolean | undefined;
+  /** Takes the request back: it rejects with `cancelled`, and a node that has not run it yet will not. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Token ids, one list for each sequence, special tokens in place, and token types where they are not all 0. */
-export interface TokenInput {
-  readonly ids: readonly (readonly number[] | Uint32Array)[];
-  readonly types?: readonly (readonly number[] | Uint32Array)[];
-}
-
-/** Two sentences that are one input, such as a question and the text that answers it. */
-export interface TextPair {
-  readonly text: string;
-  readonly textPair: string;
+export interface StreamOptions extends RequestOptions {
+  /** Requests under way at once (default 64); nodes make batches of them. */
+  readonly concurrency?: number | undefined;
 }
 
 type AnyAnswer = Answer<Result> | BatchAnswer<Result>;
-
-interface Pending {
-  readonly batch: boolean;
-  resolve(answer: AnyAnswer): void;
-  reject(error: RequestError): void;
-}
 
 const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 const CLIENT_ID_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 /** How long retained topics may take to arrive. */
 const SETTLE_MS = 300;
+/** Pause before a request to which nobody listens now, but somebody did, is sent again. */
+const NOBODY_MS = 300;
 const SILENT = 'the broker does not answer';
 
 /**
- * A connection to the nodes of one broker. Reconnects by itself; answers that a broker sends while the connection is
- * down are lost, and their requests end with `timeout`.
+ * A connection to the nodes of one broker. Reconnects by itself, and sends again what may have been lost: requests under way when the
+ * connection broke, or when a node went away. A node that gets one twice answers it twice and runs it once.
  */
 export class BetaClient {
   readonly #connection: Connection;
   readonly #window: SendWindow;
   readonly #replyTopic: string;
-  readonly #pending = new Map<string, Pending>();
+  readonly #codec: Codec;
+  readonly #pending = new PendingRequests();
   readonly #fleet = new Fleet();
+  readonly #listeners = new Set<(telemetry: Telemetry) => void>();
   #sequence = 0;
   #closed = false;
 
-  private constructor(connection: Connection, replyTopic: string) {
+  private constructor(connection: Connection, replyTopic: string, codec: Codec) {
     this.#connection = connection;
     this.#window = new SendWindow(connection.mqtt);
     this.#replyTopic = replyTopic;
-    connection.mqtt.on('message', (topic, payload, packet) => {
-      if (topic === this.#replyTopic) this.#onAnswer(payload, packet.properties?.correlationData);
+    this.#codec = codec;
+    this.#fleet.onGone = () => this.#pending.elsewhere();
+    connection.mqtt.on('message', (topic, payload, { properties = {} }) => {
+      if (topic === this.#replyTopic)
+        this.#pending.accept(payload, codecOf(properties.contentType) ?? 'json', properties.correlationData);
+      else if (parseTopic(topic)?.kind === 'node-telemetry') this.#onTelemetry(payload);
       else this.#fleet.accept(topic, payload);
     });
+    connection.mqtt.on('connect', () => void this.#onReconnected());
   }
 
   /** Connects and subscribes to its own reply topic. Throws ConnectError. */
@@ -98,15 +117,23 @@ export class BetaClient {
     if (!CLIENT_ID_PATTERN.test(clientId))
       throw new ConnectError(`clientId "${clientId}": use 1 to 64 letters, digits, "-" or "_"`);
     const timeoutMs = options.connectTimeoutMs ?? 10_000;
+    const { username, password, tls, protocolVersion, codec = 'json' } = options;
     const connection = await connectBroker({
       url,
       clientId,
-      username: options.username,
-      password: options.password,
-      protocolVersion: options.protocolVersion,
+      username,
+      password,
+      tls,
+      protocolVersion,
       timeoutMs,
     });
-    const client = new BetaClient(connection, topics.reply(clientId));
+    if (codec === 'cbor' && connection.version !== 5) {
+      await closeConnection(connection);
+      throw new ConnectError(
+        'CBOR needs MQTT 5, and this broker speaks 3.1.1: there is no place for the content type',
+      );
+    }
+    const client = new BetaClient(connection, topics.reply(clientId), codec);
     try {
       await bounded(connection.mqtt.subscribeAsync(client.#replyTopic, { qos: 1 }), timeoutMs, SILENT);
     } catch (error) {
@@ -116,6 +143,8 @@ export class BetaClient {
         cause: error,
       });
     }
+    // Who goes away is worth knowing while requests are under way; a broker that does not tell is none the worse.
+    void client.#watch().catch(() => undefined);
     return client;
   }
 
@@ -136,7 +165,7 @@ export class BetaClient {
    */
   request<R extends Result = LabelResult>(
     model: string,
-    input: string | TextPair,
+    input: Single,
     options?: RequestOptions,
   ): Promise<Answer<R>>;
   request<R extends Result = LabelResult>(
@@ -145,111 +174,168 @@ export class BetaClient {
     options?: RequestOptions,
   ): Promise<BatchAnswer<R>>;
   async request(model: string, input: Input, options: RequestOptions = {}): Promise<AnyAnswer> {
-    checkName('model', model);
-    if (options.node !== undefined) checkName('node', options.node);
-    const topic =
-      options.node === undefined ? topics.modelInfer(model) : topics.nodeInfer(options.node, model);
-    const id = (this.#sequence++).toString(36);
-    const timeoutMs = options.timeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS;
-    const payload: RequestPayload = { ...inputFields(input), ...askFields(options) };
+    const schema: z.ZodType<AnyAnswer> = isSingle(input) ? AnswerSchema : BatchAnswerSchema;
+    return this.#infer(model, requestPayload(input, options), schema, options);
+  }
 
-    const answer = new Promise<AnyAnswer>((resolve, reject) => {
-      if (this.#closed) reject(new RequestError('closed', 'the client is closed'));
-      else this.#pending.set(id, { batch: !isSingle(input), resolve, reject });
-    });
-    // One bound over everything; the answer may come before the broker has acknowledged the request.
-    const timer = setTimeout(
-      () => this.#fail(id, 'timeout', `${topic}: no answer within ${timeoutMs} ms`),
-      timeoutMs,
-    );
-    this.#send(topic, id, payload, timeoutMs).catch((error: Error) =>
-      this.#fail(id, 'closed', `${topic}: the request could not be sent: ${error.message}`),
-    );
-    try {
-      return await answer;
-    } catch (error) {
-      throw await this.#explain(error, topic);
-    } finally {
-      clearTimeout(timer);
-      this.#pending.delete(id);
+  /** The same in tensors, as the Open Inference Protocol has them. Throws RequestError. */
+  requestTensors(
+    model: string,
+    request: Omit<TensorRequest, 'id' | 'replyTo'>,
+    options: RequestOptions = {},
+  ): Promise<TensorAnswer> {
+    return this.#infer(model, request, TensorAnswerSchema, options);
+  }
+
+  /**
+   * Asks for many, as they come, and gives the answers in their order: each a result, or the RequestError of that one. Reads ahead no
+   * further than `concurrency`.
+   */
+  async *stream<R extends Result = LabelResult>(
+    model: string,
+    inputs: Iterable<Single> | AsyncIterable<Single>,
+    { concurrency = 64, ...options }: StreamOptions = {},
+  ): AsyncGenerator<{ readonly input: Single; readonly answer: Answer<R> | RequestError }> {
+    const ahead: Promise<{ readonly input: Single; readonly answer: Answer<R> | RequestError }>[] = [];
+    for await (const input of inputs) {
+      const asked = this.request<R>(model, input, options).catch((error) => {
+        if (error instanceof RequestError) return error;
+        throw error;
+      });
+      ahead.push(asked.then((answer) => ({ input, answer })));
+      if (ahead.length >= concurrency) yield await ahead.shift()!;
     }
+    while (ahead.length > 0) yield await ahead.shift()!;
+  }
+
+  /** Tells a node to do something. Throws RequestError. */
+  async command(
+    node: string,
+    verb: Verb,
+    command: Omit<Command, 'id' | 'replyTo'> = {},
+    timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS,
+  ): Promise<CommandAnswer> {
+    checkName('node', node);
+    return this.#ask(topics.nodeCommand(node, verb), command, CommandAnswerSchema, { timeoutMs });
   }
 
   /** The nodes of this broker, online and offline, as their retained topics describe them. */
   async nodes(): Promise<NodeStatus[]> {
-    await bounded(this.#fleet.watch(this.#connection.mqtt, SETTLE_MS), 10_000, SILENT);
+    await bounded(this.#watch(), 10_000, SILENT);
     return this.#fleet.nodes;
+  }
+
+  /** Calls `listener` with the telemetry of every node, until the returned function is called. */
+  async onTelemetry(listener: (telemetry: Telemetry) => void): Promise<() => void> {
+    this.#listeners.add(listener);
+    await bounded(this.#connection.mqtt.subscribeAsync(filters.anyNodeTelemetry, { qos: 0 }), 10_000, SILENT);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** Rejects what is pending with `closed` and says goodbye to the broker. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const id of [...this.#pending.keys()])
-      this.#fail(id, 'closed', 'the client was closed before the answer came');
+    this.#pending.failAll('closed', 'the client was closed before the answer came');
     await closeConnection(this.#connection);
   }
 
-  async #send(topic: string, id: string, request: RequestPayload, timeoutMs: number): Promise<void> {
-    let nobody: boolean;
-    if (this.#connection.version === 5) {
-      const properties = {
-        responseTopic: this.#replyTopic,
-        correlationData: Buffer.from(id),
-        contentType: 'application/json',
-        // A broker that holds the request for a node need not deliver it when nobody waits for the answer any more.
-        messageExpiryInterval: Math.max(1, Math.ceil(timeoutMs / 1000)),
-      };
-      ({ nobody } = await this.#window.publish(topic, JSON.stringify(request), { properties }));
-    } else {
-      const payload = JSON.stringify({ ...request, id, replyTo: this.#replyTopic });
-      ({ nobody } = await this.#window.publish(topic, payload));
-    }
-    if (!nobody) return;
-    if (parseTopic(topic)?.kind === 'model-infer')
-      this.#fail(id, 'unknown_model', `${topic}: no node serves this model`);
-    else this.#fail(id, 'unknown_node', `${topic}: this node is not connected`);
-  }
-
-  #fail(
-    id: string,
-    code: ConstructorParameters<typeof RequestError>[0],
-    message: string,
-    node?: string,
-  ): void {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    pending?.reject(new RequestError(code, message, node));
-  }
-
-  #onAnswer(payload: Buffer, correlation: Buffer | undefined): void {
-    let body: unknown;
+  async #infer<T>(model: string, payload: object, schema: z.ZodType<T>, options: RequestOptions): Promise<T> {
+    checkName('model', model);
+    if (options.node !== undefined) checkName('node', options.node);
+    const topic =
+      options.node === undefined ? topics.modelInfer(model) : topics.nodeInfer(options.node, model);
     try {
-      body = JSON.parse(payload.toString('utf8'));
-    } catch {
-      body = undefined;
+      return await this.#ask(topic, payload, schema, options, topics.modelCancel(model));
+    } catch (error) {
+      throw await this.#explain(error, topic);
     }
-    const id = correlation?.toString() ?? (body as { id?: unknown } | null | undefined)?.id;
-    if (typeof id !== 'string') return; // Not one of ours: nobody waits for it.
-    const pending = this.#pending.get(id);
-    if (!pending) return; // Came after its timeout.
+  }
 
-    const failure = FailureSchema.safeParse(body);
-    if (failure.success) {
-      this.#fail(id, failure.data.error.code, failure.data.error.message, failure.data.node);
-      return;
+  async #ask<T>(
+    topic: string,
+    payload: object,
+    schema: z.ZodType<T>,
+    { timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS, signal }: RequestOptions,
+    cancelTopic?: string,
+  ): Promise<T> {
+    if (this.#closed) throw new RequestError('closed', 'the client is closed');
+    if (signal?.aborted) throw new RequestError('cancelled', `${topic}: cancelled before it was sent`);
+    const id = (this.#sequence++).toString(36);
+    const until = performance.now() + timeoutMs;
+    const bytes = encodeBytes(
+      this.#connection.version === 5 ? payload : { ...payload, id, replyTo: this.#replyTopic },
+      this.#codec,
+    );
+    const cancel = () => {
+      this.#pending.fail(id, 'cancelled', `${topic}: cancelled`);
+      if (cancelTopic !== undefined)
+        void this.#publish(cancelTopic, id, Buffer.from(JSON.stringify(this.#address(id))), until);
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const question = {
+        topic,
+        anyNode: parseTopic(topic)?.kind === 'model-infer',
+        read: (body: unknown) => read(schema, body),
+        send: async () => {
+          if (await this.#publish(topic, id, bytes, until)) await this.#nobody(topic, id);
+        },
+      };
+      return await this.#pending.ask(id, question, timeoutMs);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
     }
-    const answer = (pending.batch ? BatchAnswerSchema : AnswerSchema).safeParse(body);
-    if (answer.success) {
-      this.#pending.delete(id);
-      pending.resolve(answer.data);
-    } else {
-      const [issue] = answer.error.issues;
-      this.#fail(
-        id,
-        'bad_answer',
-        `the answer is not understood: ${issue?.path.join('.')}: ${issue?.message}`,
-      );
+  }
+
+  #address(id: string): object {
+    return this.#connection.version === 5 ? {} : { id, replyTo: this.#replyTopic };
+  }
+
+  /** Whether the broker says that nobody listens. */
+  async #publish(topic: string, id: string, bytes: Buffer, until: number): Promise<boolean> {
+    if (this.#connection.version !== 5) return (await this.#window.publish(topic, bytes)).nobody;
+    const properties = {
+      responseTopic: this.#replyTopic,
+      correlationData: Buffer.from(id),
+      contentType: CONTENT_TYPES[this.#codec],
+      // A broker that holds the request for a node need not deliver it when nobody waits for the answer any more.
+      messageExpiryInterval: Math.max(1, Math.ceil((until - performance.now()) / 1000)),
+    };
+    return (await this.#window.publish(topic, bytes, { properties })).nobody;
+  }
+
+  /** Nobody listens: a node that was there comes back, perhaps; one that never was does not. */
+  async #nobody(topic: string, id: string): Promise<void> {
+    await bounded(this.#watch(), 2 * SETTLE_MS, SILENT).catch(() => undefined);
+    const parsed = parseTopic(topic);
+    if (this.#fleet.expects(parsed)) this.#pending.again(id, NOBODY_MS);
+    else if (parsed?.kind === 'model-infer')
+      this.#pending.fail(id, 'unknown_model', `${topic}: no node serves this model`);
+    else this.#pending.fail(id, 'unknown_node', `${topic}: this node is not connected`);
+  }
+
+  async #onReconnected(): Promise<void> {
+    try {
+      // Before anything is sent again, so that no answer comes before the subscription.
+      await bounded(this.#connection.mqtt.subscribeAsync(this.#replyTopic, { qos: 1 }), 10_000, SILENT);
+      this.#pending.allAgain();
+    } catch {
+      // The connection broke again; the next one calls this again.
+    }
+  }
+
+  #watch(): Promise<void> {
+    return this.#fleet.watch(this.#connection.mqtt, SETTLE_MS);
+  }
+
+  #onTelemetry(payload: Buffer): void {
+    if (this.#listeners.size === 0) return;
+    try {
+      const { success, data } = TelemetrySchema.safeParse(JSON.parse(payload.toString('utf8')));
+      if (success) for (const listener of this.#listeners) listener(data);
+    } catch {
+      // Not of a node of this contract.
     }
   }
 
@@ -261,7 +347,7 @@ export class BetaClient {
     if (!this.#connection.mqtt.connected)
       return new RequestError(error.code, `${topic}: the broker is not connected; ${error.message}`);
     try {
-      await bounded(this.#fleet.watch(this.#connection.mqtt, SETTLE_MS), 2 * SETTLE_MS, SILENT);
+      await bounded(this.#watch(), 2 * SETTLE_MS, SILENT);
     } catch {
       return error;
     }
@@ -277,27 +363,9 @@ function checkName(what: string, name: string): void {
     );
 }
 
-type Input = string | TextPair | readonly string[] | readonly TextPair[] | TokenInput;
-
-const isSingle = (input: Input): input is string | TextPair =>
-  typeof input === 'string' || 'textPair' in input;
-
-const lists = (rows: TokenInput['ids']) => rows.map((row) => Array.from(row));
-
-function inputFields(input: Input): RequestPayload {
-  if (isSingle(input))
-    return typeof input === 'string' ? { text: input } : { text: input.text, text_pair: input.textPair };
-  if ('ids' in input)
-    return { input_ids: lists(input.ids), ...(input.types ? { token_type_ids: lists(input.types) } : {}) };
-  const texts = input.map((one) => (typeof one === 'string' ? one : one.text));
-  const pairs = input.flatMap((one) => (typeof one === 'string' ? [] : [one.textPair]));
-  return pairs.length > 0 ? { texts, text_pairs: pairs } : { texts };
-}
-
-function askFields({ logits, top, truncate }: RequestOptions): RequestPayload {
-  return {
-    ...(logits ? { logits } : {}),
-    ...(top === undefined ? {} : { top }),
-    ...(truncate ? { truncate } : {}),
-  };
+function read<T>(schema: z.ZodType<T>, body: unknown): T {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new Error(`${issue?.path.join('.')}: ${issue?.message}`);
 }

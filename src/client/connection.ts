@@ -21,8 +21,20 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number | undefined;
   /** Seconds between pings; the broker publishes the will after one and a half of them. */
   readonly keepalive?: number | undefined;
+  /** TLS: certificate authorities, and a client certificate with its key, all PEM. */
+  readonly tls?: Tls | undefined;
+  /** MQTT 5: how long the broker keeps subscriptions and messages for a client that is away, seconds; 0 or undefined: not at all. */
+  readonly sessionSeconds?: number | undefined;
+  /** MQTT 5: most messages of QoS 1 that the broker may send before they are acknowledged. */
+  readonly receiveMaximum?: number | undefined;
   /** Whether subscriptions are made again after a reconnection (default), or the caller does it. */
   readonly resubscribe?: boolean | undefined;
+}
+
+export interface Tls {
+  readonly ca?: Buffer | undefined;
+  readonly cert?: Buffer | undefined;
+  readonly key?: Buffer | undefined;
 }
 
 export interface Connection {
@@ -32,8 +44,8 @@ export interface Connection {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
-/** Pause between attempts to reconnect. */
-const RECONNECT_MS = 1000;
+/** Pause between attempts to reconnect: it doubles from the first to the longest, and a part of it is chance, so that not all come at once. */
+const RECONNECT_MS = { first: 250, most: 5000 } as const;
 /** How long a clean goodbye may take. */
 const CLOSE_MS = 2000;
 
@@ -59,9 +71,11 @@ export async function connectBroker(options: ConnectionOptions): Promise<Connect
 }
 
 /** Says goodbye, so that the broker drops the will; cuts the connection if that takes too long. */
-export async function closeConnection({ mqtt }: Connection): Promise<void> {
+export async function closeConnection({ mqtt, version }: Connection): Promise<void> {
   try {
-    await bounded(mqtt.endAsync(!mqtt.connected), CLOSE_MS, 'the broker does not answer');
+    // The broker need not keep a session for whoever says goodbye.
+    const goodbye = version === 5 && !mqtt.options.clean ? { properties: { sessionExpiryInterval: 0 } } : {};
+    await bounded(mqtt.endAsync(!mqtt.connected, goodbye), CLOSE_MS, 'the broker does not answer');
   } catch {
     // end() waits for acknowledgements that may never come, and a second end() would do nothing.
     mqtt.stream.destroy();
@@ -72,14 +86,22 @@ async function attempt(options: ConnectionOptions, version: 4 | 5, deadline: num
   const settings: IClientOptions = {
     protocolVersion: version,
     clientId: options.clientId,
-    clean: true,
+    clean: !options.sessionSeconds,
     keepalive: options.keepalive ?? 30,
-    reconnectPeriod: RECONNECT_MS,
+    reconnectPeriod: RECONNECT_MS.first,
     reconnectOnConnackError: true,
     // The bound is kept here; the library's own would start again with every reconnection.
     connectTimeout: DEFAULT_TIMEOUT_MS,
     resubscribe: options.resubscribe ?? true,
   };
+  if (version === 5) {
+    settings.properties = {
+      ...(options.sessionSeconds ? { sessionExpiryInterval: options.sessionSeconds } : {}),
+      ...(options.receiveMaximum === undefined ? {} : { receiveMaximum: options.receiveMaximum }),
+    };
+  }
+  // Whatever the environment says, a certificate that does not verify is no certificate.
+  if (options.url.startsWith('mqtts:')) Object.assign(settings, options.tls, { rejectUnauthorized: true });
   if (options.username !== undefined) settings.username = options.username;
   if (options.password !== undefined) settings.password = options.password;
   if (options.will)
@@ -93,7 +115,15 @@ async function attempt(options: ConnectionOptions, version: 4 | 5, deadline: num
   const mqtt = connect(options.url, settings);
   // Without this a small packet waits up to 40 ms for the acknowledgement of the one before it (Nagle's algorithm
   // against delayed acknowledgement). Each reconnection brings a new stream.
+  let failures = 0;
+  mqtt.on('close', () => {
+    // For the attempt after the next: the timer of the next one runs already.
+    const pause = Math.min(RECONNECT_MS.most, RECONNECT_MS.first * 2 ** ++failures);
+    mqtt.options.reconnectPeriod = Math.round(pause * (0.5 + Math.random() / 2));
+  });
   mqtt.on('connect', () => {
+    failures = 0;
+    mqtt.options.reconnectPeriod = RECONNECT_MS.first;
     if (mqtt.stream instanceof Socket) mqtt.stream.setNoDelay(true);
   });
   try {
@@ -134,6 +164,8 @@ function firstConnection(mqtt: MqttClient, url: string, version: 4 | 5, deadline
   });
 }
 
+const NOT_TRUSTED = 'the broker\'s certificate is not trusted; give the authority that signed it as "ca"';
+
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED:
     'nothing listens there; start "beta serve" or a broker, or give another address with --broker',
@@ -149,6 +181,17 @@ const REASONS: Readonly<Record<string, string>> = {
   134: 'the broker refuses the user name or password',
   5: 'the broker does not authorise this client; are user name and password needed?',
   135: 'the broker does not authorise this client; are user name and password needed?',
+  138: 'the broker has banned this client',
+  // TLS.
+  ERR_SSL_WRONG_VERSION_NUMBER: 'this port does not speak TLS; is it the one for mqtt://?',
+  DEPTH_ZERO_SELF_SIGNED_CERT: NOT_TRUSTED,
+  SELF_SIGNED_CERT_IN_CHAIN: NOT_TRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: NOT_TRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NOT_TRUSTED,
+  CERT_HAS_EXPIRED: "the broker's certificate has expired",
+  ERR_TLS_CERT_ALTNAME_INVALID: "the broker's certificate is for another host name",
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'the broker wants a client certificate; give "cert" and "key"',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'the broker does not trust the client certificate',
 };
 
 function explain(error: Error, url: string): Error {

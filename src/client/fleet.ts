@@ -6,6 +6,7 @@ import {
   NodeInfoSchema,
   type NodeState,
   NodeStateSchema,
+  type ParsedTopic,
   parseTopic,
 } from './wire.js';
 
@@ -24,12 +25,17 @@ export class Fleet {
   readonly #states = new Map<string, NodeState>();
   readonly #infos = new Map<string, NodeInfo>();
   #watching: Promise<void> | undefined;
+  /** A node that was online is not any more. */
+  onGone: (node: string) => void = () => undefined;
 
   /** Takes a message if it is about a node; returns whether it was. */
   accept(topic: string, payload: Uint8Array): boolean {
     const parsed = parseTopic(topic);
     if (parsed?.kind === 'node-state') {
-      remember(this.#states, parsed.node, NodeStateSchema.safeParse(json(payload)).data?.state);
+      const state = NodeStateSchema.safeParse(json(payload)).data?.state;
+      const gone = state !== 'online' && state !== 'draining' && this.#states.get(parsed.node) === 'online';
+      remember(this.#states, parsed.node, state);
+      if (gone) this.onGone(parsed.node);
       return true;
     }
     if (parsed?.kind === 'node-info') {
@@ -52,6 +58,21 @@ export class Fleet {
       throw error;
     });
     return this.#watching;
+  }
+
+  /** Whether a request on this topic may find somebody later: a node that is known serves it, or did when it was here last. */
+  expects(topic: ParsedTopic | undefined): boolean {
+    switch (topic?.kind) {
+      case 'node-infer':
+      case 'node-cmd':
+        return this.#infos.has(topic.node);
+      case 'model-infer':
+        return [...this.#infos.values()].some(({ models }) =>
+          models.some(({ name }) => name === topic.model),
+        );
+      default:
+        return false;
+    }
   }
 
   /** All nodes that were heard of, by name. */

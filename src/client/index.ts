@@ -1,17 +1,15 @@
 /** What programs import: the client, and the wire contract for those who speak MQTT themselves. */
 export { DEFAULT_BROKER_URL } from './broker-url.js';
-export {
-  BetaClient,
-  type ClientOptions,
-  type RequestOptions,
-  type TextPair,
-  type TokenInput,
-} from './client.js';
+export { BetaClient, type ClientOptions, type RequestOptions, type StreamOptions } from './client.js';
+export type { Tls } from './connection.js';
 export { CLIENT_ERROR_CODES, ConnectError, RequestError, type RequestErrorCode } from './errors.js';
 export type { NodeStatus } from './fleet.js';
+export type { TextPair, TokenInput } from './inputs.js';
 export {
   type Answer,
   type BatchAnswer,
+  type Command,
+  type CommandAnswer,
   ERROR_CODES,
   type ErrorCode,
   type Failure,
@@ -20,11 +18,17 @@ export {
   NAME_PATTERN,
   type NodeInfo,
   type NodeState,
+  PAYLOADS,
+  type Priority,
   type RequestPayload,
   RequestSchema,
   type Result,
   type SpanResult,
+  type Telemetry,
+  type TensorAnswer,
+  type TensorRequest,
   type TokenLabelsResult,
   topics,
+  type Verb,
   WIRE_VERSION,
 } from './wire.js';

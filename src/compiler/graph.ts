@@ -13,12 +13,12 @@ const LINE = 64;
 /** Larger than any column. */
 const ALL_COLUMNS = 2 ** 31;
 
-/** Part of a buffer: the rows that lie in bytes [begin, end), columns [first, last) of rows that are `stride` bytes apart. */
+/** Part of a buffer: the rows that lie in bytes [begin, end), columns [first, last) of them. */
 export interface Rectangle {
   readonly begin: number;
   readonly end: number;
-  /** 0: columns do not matter. */
-  readonly stride: number;
+  /** Columns of rectangles of one shape can be compared: their rows are equally long, and their elements equally wide. 0: all columns. */
+  readonly shape: number;
   readonly first: number;
   readonly last: number;
 }
@@ -27,7 +27,7 @@ export interface Rectangle {
 export const wholeRows = (off: number, bytes: number): Rectangle => ({
   begin: off,
   end: off + bytes,
-  stride: 0,
+  shape: 0,
   first: 0,
   last: ALL_COLUMNS,
 });
@@ -41,7 +41,7 @@ interface Entry {
   synced: boolean;
   begin: number;
   end: number;
-  readonly stride: number;
+  readonly shape: number;
   first: number;
   last: number;
 }
@@ -65,7 +65,7 @@ export interface GraphNode {
   /** Layer, -1 before the first, and what it does: "scores". For people. */
   readonly layer: number;
   readonly what: string;
-  /** Engine: its descriptor. CPU: its first record, and how many there are. */
+  /** Its descriptors or records: the first of them, and how many there are. */
   readonly first: number;
   readonly count: number;
   /** What it should take, nanoseconds. */
@@ -83,16 +83,16 @@ type Writable = {
     : GraphNode[Key];
 };
 
-function overlaps(a: Entry, begin: number, end: number, { stride, first, last }: Rectangle): boolean {
+function overlaps(a: Entry, begin: number, end: number, { shape, first, last }: Rectangle): boolean {
   if (a.begin >= end || begin >= a.end) return false;
-  // Columns can be compared where rows are equally long.
-  return a.stride !== stride || stride === 0 || (a.first < last && first < a.last);
+  return a.shape !== shape || shape === 0 || (a.first < last && first < a.last);
 }
 
 /** Takes away from `a` what a later write covers; false where nothing is left. */
-function shrink(a: Entry, begin: number, end: number, { stride, first, last }: Rectangle): boolean {
-  const whole = stride === 0;
-  if (!whole && a.stride !== stride) return true;
+function shrink(a: Entry, begin: number, end: number, { shape, first, last }: Rectangle): boolean {
+  if (begin >= end) return true;
+  const whole = shape === 0;
+  if (!whole && a.shape !== shape) return true;
   if (whole || (first <= a.first && a.last <= last)) {
     if (begin <= a.begin) a.begin = Math.max(a.begin, end);
     else if (a.end <= end) a.end = Math.min(a.end, begin);
@@ -109,11 +109,27 @@ export class Graph {
   /** For each node the last one that was found to depend on it. */
   readonly #seen: number[] = [];
 
-  /** Begins a node; what read() and write() say until the next one is about it. */
-  begin(resource: Resource, layer: number, what: string, first: number, count: number, ns: number): void {
-    this.#current = { resource, layer, what, first, count, ns, before: [], syncBefore: [], syncAfter: [] };
+  /** Begins a node, whose descriptors or records are those from number `first` on; add(), read() and write() are about it. */
+  begin(resource: Resource, layer: number, what: string, first: number): void {
+    this.#current = {
+      resource,
+      layer,
+      what,
+      first,
+      count: 0,
+      ns: 0,
+      before: [],
+      syncBefore: [],
+      syncAfter: [],
+    };
     this.nodes.push(this.#current);
     this.#seen.push(-1);
+  }
+
+  /** Adds descriptors or records, and the time they take. */
+  add(count: number, ns: number): void {
+    this.#current!.count += count;
+    this.#current!.ns += ns;
   }
 
   read(buffer: TrackedBuffer, rectangle: Rectangle): void {
@@ -134,20 +150,37 @@ export class Graph {
     const begin = Math.floor(rectangle.begin / LINE);
     const end = Math.ceil(rectangle.end / LINE);
     const { entries } = buffer;
+    const last = this.nodes.length - 1;
     let kept = 0;
     for (const entry of entries) {
-      if (entry.node === this.nodes.length - 1 || !overlaps(entry, begin, end, rectangle)) {
-        entries[kept++] = entry;
-        continue;
-      }
-      this.#follow(entry);
-      // A line may hold more than what the CPU overwrites of an engine's result: that is kept, because it may still have to be synced.
-      const mixed = this.nodes[entry.node]!.resource !== this.#current!.resource;
-      if (mixed || shrink(entry, begin, end, rectangle)) entries[kept++] = entry;
+      const other = entry.node !== last && overlaps(entry, begin, end, rectangle);
+      if (other) this.#follow(entry);
+      if (!other || !this.#isCovered(entry, buffer, rectangle, begin, end)) entries[kept++] = entry;
     }
     entries.length = kept;
     const range = { off: rectangle.begin, bytes: rectangle.end - rectangle.begin };
     this.#remember(buffer, rectangle, begin, end, range, true);
+  }
+
+  /**
+   * Takes away from an entry what the current node's write covers; true where nothing is left. What may still have to be synced goes
+   * byte by byte: whole lines of what the CPU wrote, and nothing at all where CPU and engine write in turns.
+   */
+  #isCovered(entry: Entry, buffer: TrackedBuffer, rectangle: Rectangle, begin: number, end: number): boolean {
+    if (entry.write) {
+      const { resource } = this.nodes[entry.node]!;
+      if (resource !== this.#current!.resource) return false;
+      if (resource === 'cpu' && !entry.synced) {
+        const isLast = rectangle.end === buffer.off + buffer.bytes;
+        return !shrink(
+          entry,
+          Math.ceil(rectangle.begin / LINE),
+          isLast ? end : Math.floor(rectangle.end / LINE),
+          rectangle,
+        );
+      }
+    }
+    return !shrink(entry, begin, end, rectangle);
   }
 
   /** The current node comes after the one of an entry. What the CPU wrote is synced once, before the engine touches it. */
@@ -165,13 +198,13 @@ export class Graph {
 
   #remember(
     buffer: TrackedBuffer,
-    { stride, first, last }: Rectangle,
+    { shape, first, last }: Rectangle,
     begin: number,
     end: number,
     range: WindowRange,
     write: boolean,
   ): void {
     const node = this.nodes.length - 1;
-    buffer.entries.push({ node, write, range, synced: false, begin, end, stride, first, last });
+    buffer.entries.push({ node, write, range, synced: false, begin, end, shape, first, last });
   }
 }

@@ -3,6 +3,9 @@
  * session submits, waits and computes. Built from a plan without a device; offsets are window offsets.
  */
 
+import type { Graph } from './graph.js';
+import type { Schedule } from './schedule.js';
+
 /** A range of the window, bytes. */
 export interface WindowRange {
   readonly off: number;
@@ -14,6 +17,9 @@ export interface Program {
   readonly steps: Uint8Array;
   /** What to do in which order (operations.ts). */
   readonly operations: Uint32Array;
+  /** Its tiles and steps as they were written, and why they stand where they do: for tools. */
+  readonly graph: Graph;
+  readonly schedule: Schedule;
   /** Bytes of the arena, from the base it was built for. */
   readonly arenaBytes: number;
   readonly inputs: ProgramInputs;

@@ -186,6 +186,11 @@ export class Device {
     this.#native.syncForCpu(off, bytes);
   }
 
+  /** Runs vector step records (native/vector/steps.yaml) that lie outside a program, on this thread: checked each time. */
+  runVector(records: Uint8Array, first: number, count: number): void {
+    this.#native.vectorRun(records, first, count);
+  }
+
   /**
    * Loads a program for run(): descriptors, step records and operations (native/vector/steps.yaml), copied and checked. The caller
    * frees it. Throws DeviceError 'bad-program'.

@@ -42,6 +42,7 @@ export interface Library {
   programFree(program: Pointer): void;
   programRun(device: Pointer, program: Pointer, run: Uint8Array, timeline: Float64Array | null): number;
   coreHz(microseconds: number): number;
+  notify(state: string): number;
 }
 
 /** The library cannot be used: it is missing, does not load, or is of another version. The message says what to run. */
@@ -95,6 +96,7 @@ export function loadLibrary(path: string): Library {
     programFree: handle.func('void beta_program_free(void *program)'),
     programRun: handle.func('int beta_program_run(void *device, void *program, void *run, void *timeline)'),
     coreHz: handle.func('double beta_core_hz(uint32_t microseconds)'),
+    notify: handle.func('int beta_notify(const char *state)'),
   };
 }
 

@@ -324,7 +324,7 @@ export const STEP = {
       out_off: { offset: 0x1C, type: 'u32' },
     },
   },
-  /** Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
+  /** Chosen rows of a float matrix: the first token of every sequence, for the last layer or the pooler. Each is a sequence of its own for its quantisers. */
   PICK: {
     op: 9,
     fields: {
@@ -346,6 +346,8 @@ export const STEP = {
       x_off: { offset: 0x18, type: 'u32' },
       /** rows of x */
       x_rows: { offset: 0x1C, type: 'u32' },
+      /** f32[rows][width] the rows as they are, or 0 */
+      out_off: { offset: 0x20, type: 'u32' },
     },
   },
   /** V of one sequence behind a SOFTMAX whose probabilities stay real: the rows of that step are then sum_j p_ij V_jc, tokens rows of all heads beside one another. */

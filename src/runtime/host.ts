@@ -1,45 +1,28 @@
 /**
- * The main thread's side of the engine worker: models by name, concurrent requests gathered into batches, one answer or error for
- * each. While the worker runs one batch the next one forms by itself, so batching costs no request any delay.
+ * The daemon's side of the engine: models by name, batches handed over and answered, and an engine process that is started again when it
+ * dies. It decides nothing about order; the service's queue does.
  */
-import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import type { Capabilities } from '../device/capabilities.js';
 import { resolveDeviceUri } from '../device/discovery.js';
-import { Artifact } from '../model/artifact/read.js';
-import { type OutputShape, outputShape } from '../model/plan.js';
-import type { Task } from '../model/task.js';
-import type { EncodedPair, EncodedText } from '../model/tokenizer.js';
+import { EngineProcess, type Ready } from './engine-process.js';
+import { HostError } from './errors.js';
+import { bytesOf, type Frame } from './frames.js';
+import { HostedModel } from './hosted-model.js';
 import { checkSequence } from './inputs.js';
-import {
-  type FromWorker,
-  type ToWorker,
-  toWireError,
-  type WireError,
-  type WorkerOptions,
-} from './protocol.js';
-import { type TokenResult, type TokenTask, tokenResult } from './results.js';
+import { type FromEngine, type ToEngine, toWireError, type WindowUse } from './protocol.js';
+import { type RestartPolicy, Restarts } from './restarts.js';
 import type { RunTimes } from './session.js';
 
-/** A failure of the engine or of its worker. */
-export class HostError extends Error {
-  /** 'closed', 'worker-lost', or the code of a device, artifact or input error. */
-  readonly code: string;
-
-  constructor({ code, message }: WireError) {
-    super(message);
-    this.name = 'HostError';
-    this.code = code;
-  }
-}
+export { HostError } from './errors.js';
 
 export interface HostOptions {
   /** Device URI or `auto`. */
   readonly device: string;
   readonly models: readonly { readonly file: string }[];
   readonly log?: (level: 'info' | 'warn' | 'error', message: string, fields?: object) => void;
-  /** The worker's module; tests that run from sources give the built one. */
-  readonly worker?: URL;
+  /** The engine process's module; tests that run from sources give the built one. */
+  readonly module?: URL;
+  readonly restarts?: RestartPolicy;
 }
 
 /** What a device says about itself. */
@@ -59,293 +42,312 @@ export interface InferInput {
 export interface InferResult {
   /** What the head gives for each input (RunResult). */
   readonly logits: Float32Array[];
-  readonly timings: {
-    /** From infer() to the start of the batch. */
-    readonly queueMs: number;
-    /** The batch's forward pass. */
-    readonly computeMs: number;
-    /** Sequences in the batch, other requests' included. */
-    readonly batch: number;
-  };
-}
-
-/** A model as the main thread knows it: everything but the weights. */
-export class HostedModel {
-  readonly name: string;
-  readonly id: string;
-  readonly file: string;
-  readonly labels: readonly string[];
-  readonly maxTokens: number;
-  readonly vocabSize: number;
-  readonly typeVocabSize: number;
-  readonly task: Task;
-  readonly output: OutputShape;
-  readonly description: {
-    readonly family: string;
-    readonly task: Task;
-    readonly layers: number;
-    readonly hidden: number;
-    readonly heads: number;
-  };
-  readonly #artifact: Artifact;
-
-  constructor(artifact: Artifact) {
-    const { plan } = artifact;
-    this.#artifact = artifact;
-    this.name = artifact.name;
-    this.id = artifact.id;
-    this.file = artifact.file;
-    this.labels = plan.labels;
-    this.maxTokens = plan.maxTokens;
-    this.vocabSize = plan.embeddings.words[0]!.planes.rows;
-    this.typeVocabSize = plan.embeddings.type.rows;
-    this.task = plan.head.task;
-    this.output = outputShape(plan);
-    this.description = {
-      family: plan.family,
-      task: plan.head.task,
-      layers: plan.layers.length,
-      hidden: plan.hidden,
-      heads: plan.heads,
-    };
-  }
-
-  /** Token ids of a text, cut to maxTokens; `truncated` says whether it was, `tokens` how many the whole text has. */
-  encode(text: string): EncodedText {
-    return this.#artifact.tokenizer.encode(text, this.maxTokens);
-  }
-
-  /** Token ids and types of a pair of texts, cut to maxTokens. */
-  encodePair(text: string, pair: string): EncodedPair {
-    return this.#artifact.tokenizer.encodePair(text, pair, this.maxTokens);
-  }
-
-  /** The result for one input of a model whose head looks at every token. */
-  tokenResult(task: TokenTask, values: Float32Array, input: InferInput): TokenResult {
-    return tokenResult(task, values, input, this.labels, this.#artifact.tokenizer);
-  }
-}
-
-/** What the worker says first; rejects if it dies before that. */
-async function firstMessage(worker: Worker): Promise<FromWorker> {
-  const ended = new AbortController();
-  const { signal } = ended;
-  try {
-    const died = once(worker, 'exit', { signal }).then(([code]) => {
-      throw new HostError({
-        code: 'worker-lost',
-        message: `the engine worker ended with code ${code} while it started`,
-      });
-    });
-    const [message] = await Promise.race([once(worker, 'message', { signal }), died]);
-    return message;
-  } finally {
-    ended.abort();
-  }
+  readonly times: RunTimes;
 }
 
 interface Job {
-  readonly model: string;
-  readonly inputs: readonly InferInput[];
-  readonly queued: number;
-  readonly resolve: (result: InferResult) => void;
-  readonly reject: (error: Error) => void;
+  /** Takes the answer's body. */
+  readonly done: (times: RunTimes | undefined, body: Frame['body']) => void;
+  readonly reject: (error: HostError) => void;
 }
 
-/** Bounds of one batch; a single request larger than this still runs, alone. */
-const BATCH_SEQUENCES = 64;
-/** Longest wait for the worker to stop by itself. */
-const CLOSE_TIMEOUT_MS = 10_000;
+/** Bound of one job; a batch of 64 long sequences of a large model on a small CPU stays far below it. */
+const JOB_MS = 300_000;
 
 const CLOSED = new HostError({ code: 'closed', message: 'the engine is closed' });
 
 export class EngineHost {
   readonly device: DeviceInfo;
-  readonly models: ReadonlyMap<string, HostedModel>;
-  /** Called once if the worker is lost; every request then fails with 'worker-lost'. */
+  /** Called when the engine process ended and another one will be tried (false), and when that one is ready (true). */
+  onReady?: (ready: boolean, reason: string) => void;
+  /** Called once if no engine process can be had any more; every request then fails with 'worker-lost'. */
   onFailure?: (error: Error) => void;
-  readonly #worker: Worker;
-  readonly #waiting: Job[] = [];
-  #running: { job: number; jobs: readonly Job[]; started: number } | undefined;
+  readonly #options: HostOptions;
+  readonly #models: Map<string, HostedModel>;
+  readonly #restarts: Restarts;
+  readonly #jobs = new Map<number, Job>();
   #nextJob = 0;
-  #closing = false;
-  #ended: HostError | undefined;
-  #exited: Promise<void>;
+  #process: EngineProcess;
+  #window: WindowUse;
+  /** Why nothing can be run now, if so. */
+  #down: HostError | undefined;
+  #lost = false;
+  #closing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   private constructor(
-    worker: Worker,
+    options: HostOptions,
     uri: string,
-    capabilities: Capabilities,
-    models: ReadonlyMap<string, HostedModel>,
+    models: Map<string, HostedModel>,
+    { process, ready }: { process: EngineProcess; ready: Ready },
   ) {
-    const { version, build } = capabilities;
-    this.#worker = worker;
-    this.models = models;
-    this.device = {
-      uri,
-      kind: build === 0 ? 'emulator' : 'engine',
-      version: `${version.major}.${version.minor}`,
-      build,
-    };
-    worker.on('message', (message: FromWorker) => this.#receive(message));
-    worker.on('error', (error) => this.#lose(`the engine worker failed: ${error.message}`));
-    this.#exited = new Promise((resolve) => {
-      worker.on('exit', (code) => {
-        this.#lose(`the engine worker ended with code ${code}`);
-        resolve();
-      });
-    });
+    this.#options = options;
+    this.#models = models;
+    this.#restarts = new Restarts(options.restarts);
+    this.device = deviceInfo(uri, ready.capabilities);
+    this.#process = process;
+    this.#window = ready.window;
+    this.#attach(process, ready);
   }
 
-  /** Checks the artifacts, starts the worker and loads them onto the device. Throws what went wrong, with its code. */
-  static async start({ device, models, log, worker: module }: HostOptions): Promise<EngineHost> {
-    const uri = resolveDeviceUri(device, (message) => log?.('warn', message));
-    const hosted = new Map<string, HostedModel>();
-    for (const { file } of models) {
-      const model = new HostedModel(Artifact.open(file));
-      const twin = hosted.get(model.name);
+  /** Checks the artifacts, starts the engine process and loads them onto the device. Throws what went wrong, with its code. */
+  static async start(options: HostOptions): Promise<EngineHost> {
+    const uri = resolveDeviceUri(options.device, (message) => options.log?.('warn', message));
+    const models = new Map<string, HostedModel>();
+    for (const { file } of options.models) {
+      const model = new HostedModel(file);
+      const twin = models.get(model.name);
       if (twin)
         throw new HostError({
           code: 'name-taken',
           message: `${file} and ${twin.file} are both called "${model.name}"; rename one of the files`,
         });
-      hosted.set(model.name, model);
+      models.set(model.name, model);
     }
-    const workerData: WorkerOptions = {
-      device: uri,
-      models: [...hosted.values()].map(({ name, file }) => ({ name, file })),
-    };
-    const worker = new Worker(module ?? new URL('./worker.js', import.meta.url), { workerData });
-    const first = await firstMessage(worker);
-    if (first.kind !== 'ready') {
-      await worker.terminate();
-      throw new HostError(
-        first.kind === 'failed'
-          ? first.error
-          : { code: 'internal', message: `the engine worker began with "${first.kind}"` },
-      );
-    }
-    return new EngineHost(worker, uri, first.capabilities, hosted);
+    return new EngineHost(options, uri, models, await begin(options, uri, models));
   }
 
-  /** Sequences that wait or run. */
-  get load(): number {
-    const count = (jobs: readonly Job[]) => jobs.reduce((sum, { inputs }) => sum + inputs.length, 0);
-    return count(this.#waiting) + count(this.#running?.jobs ?? []);
+  get models(): ReadonlyMap<string, HostedModel> {
+    return this.#models;
   }
 
-  /** What the head gives for each input. Rejects with HostError. */
-  infer(model: string, inputs: readonly InferInput[]): Promise<InferResult> {
-    const refusal = this.#refusal(model, inputs);
-    if (refusal) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ model, inputs, queued: performance.now(), resolve, reject });
-      this.#pump();
-    });
+  /** Whether a job can be run now. */
+  get ready(): boolean {
+    return this.#down === undefined;
   }
 
-  /** Takes no more requests, lets those that run or wait finish, then stops the worker. */
-  async close(): Promise<void> {
-    this.#closing = true;
-    while (!this.#ended && (this.#running || this.#waiting.length > 0))
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    this.#ended ??= CLOSED;
-    this.#post({ kind: 'close' });
-    const timer = setTimeout(() => void this.#worker.terminate(), CLOSE_TIMEOUT_MS);
-    await this.#exited;
-    clearTimeout(timer);
+  /** Whether no engine process will be there any more. */
+  get lost(): boolean {
+    return this.#lost;
   }
 
-  /** Why a request cannot even wait. Found here, so that a bad input fails alone and not the batch it would have been in. */
-  #refusal(name: string, inputs: readonly InferInput[]): HostError | undefined {
-    if (this.#ended) return this.#ended;
-    if (this.#closing) return CLOSED;
-    const model = this.models.get(name);
-    if (!model) return new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
+  /** Times the engine process was started again. */
+  get restarts(): number {
+    return this.#restarts.total;
+  }
+
+  /** What the device's window held after the last job. */
+  get window(): WindowUse {
+    return this.#window;
+  }
+
+  /** Process id of the engine, undefined while there is none. */
+  get pid(): number | undefined {
+    return this.ready ? this.#process.pid : undefined;
+  }
+
+  /** What the head gives for each input, run as one batch behind what was given before. Rejects with HostError. */
+  infer(name: string, inputs: readonly InferInput[]): Promise<InferResult> {
+    const model = this.#models.get(name);
     try {
+      if (!model) throw new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
+      // Found here, so that a bad input fails alone, before it is part of anything.
       inputs.forEach((input, index) => {
         checkSequence(input, index, model);
       });
     } catch (error) {
-      return new HostError(toWireError(error));
+      return Promise.reject(error instanceof HostError ? error : new HostError(toWireError(error)));
     }
-    return undefined;
-  }
-
-  #post(message: ToWorker, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(message, transfer);
-  }
-
-  /** Starts the next batch if the worker is free: the oldest request and what waits for the same model behind it. */
-  #pump(): void {
-    const first = this.#waiting[0];
-    if (this.#running || !first || this.#ended) return;
-    const jobs: Job[] = [];
-    let sequences = 0;
-    for (let i = 0; i < this.#waiting.length; ) {
-      const candidate = this.#waiting[i]!;
-      const fits = jobs.length === 0 || sequences + candidate.inputs.length <= BATCH_SEQUENCES;
-      if (candidate.model === first.model && fits) {
-        jobs.push(candidate);
-        sequences += candidate.inputs.length;
-        this.#waiting.splice(i, 1);
-      } else if (sequences >= BATCH_SEQUENCES) break;
-      else i++;
-    }
-    const job = this.#nextJob++;
-    const inputs = jobs.flatMap((entry) => entry.inputs);
     const lengths = inputs.map(({ ids }) => ids.length);
-    const tokens = lengths.reduce((sum, length) => sum + length, 0);
-    const ids = new Uint32Array(tokens);
-    const types = inputs.some((input) => input.types) ? new Uint32Array(tokens) : null;
-    let at = 0;
-    for (const input of inputs) {
-      ids.set(input.ids, at);
-      if (input.types) types!.set(input.types, at);
-      at += input.ids.length;
-    }
-    this.#running = { job, jobs, started: performance.now() };
-    this.#post(
-      { kind: 'run', request: { job, model: first.model, ids, types, lengths } },
-      types ? [ids.buffer, types.buffer] : [ids.buffer],
+    const types = inputs.some((input) => input.types);
+    const bodies = inputs.map(({ ids }) => bytesOf(ids));
+    if (types)
+      for (const input of inputs) bodies.push(bytesOf(input.types ?? new Uint32Array(input.ids.length)));
+    return this.#ask(
+      (job) => ({ kind: 'run', job, model: name, lengths, types }),
+      bodies,
+      (times, body) => ({
+        logits: split(body, lengths, model!),
+        times: times!,
+      }),
     );
   }
 
-  #receive(message: FromWorker): void {
-    const running = this.#running;
-    if (!running || (message.kind !== 'result' && message.kind !== 'error')) return;
-    this.#running = undefined;
-    if (message.kind === 'result') this.#settle(running.jobs, running.started, message.logits, message.times);
-    else {
-      const error = new HostError(message.error);
-      for (const { reject } of running.jobs) reject(error);
-      if (message.fatal) this.#lose(`the device could not be reset after: ${message.error.message}`);
+  /**
+   * Adds a model, or puts another in its place, while the others go on. Throws ArtifactError; HostError with the device's code, the model
+   * before it then stays.
+   */
+  async loadModel(file: string): Promise<HostedModel> {
+    const model = new HostedModel(file);
+    const { name, id } = model;
+    const before = this.#models.get(name);
+    try {
+      await this.#ask(
+        (job) => ({ kind: 'load', job, model: { name, file: model.file, id } }),
+        [],
+        () => undefined,
+      );
+    } catch (error) {
+      if (before && this.ready)
+        await this.#ask(
+          (job) => ({ kind: 'load', job, model: { name, file: before.file, id: before.id } }),
+          [],
+          () => undefined,
+        ).catch(() => undefined);
+      throw error;
     }
-    this.#pump();
+    this.#models.set(name, model);
+    return model;
   }
 
-  #settle(jobs: readonly Job[], started: number, logits: Float32Array, times: RunTimes): void {
-    const batch = jobs.reduce((sum, { inputs }) => sum + inputs.length, 0);
-    let at = 0;
-    for (const { model, inputs, queued, resolve } of jobs) {
-      const { perToken, width } = this.models.get(model)!.output;
-      const values = inputs.map(({ ids }) => {
-        const begin = at;
-        at += (perToken ? ids.length : 1) * width;
-        return logits.slice(begin, at);
+  /** A tile with a known answer through the device, behind what was given before. Rejects with HostError: 'self-test' if the answer was wrong. */
+  selfTest(): Promise<void> {
+    return this.#ask(
+      (job) => ({ kind: 'self-test', job }),
+      [],
+      () => undefined,
+    );
+  }
+
+  /** Takes a model out of the window and out of `models`. */
+  async unloadModel(name: string): Promise<void> {
+    if (!this.#models.delete(name))
+      throw new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
+    // An engine process that is not there has nothing to unload, and the next one is not told of the model.
+    if (this.ready)
+      await this.#ask(
+        (job) => ({ kind: 'unload', job, model: name }),
+        [],
+        () => undefined,
+      );
+  }
+
+  /** Takes no more requests, lets those under way finish, then stops the engine process. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      clearTimeout(this.#timer);
+      const gone = this.#down !== undefined;
+      this.#down = CLOSED;
+      if (!gone) await this.#process.close();
+      this.#fail(CLOSED);
+    })();
+    return this.#closing;
+  }
+
+  #attach(process: EngineProcess, ready: Ready): void {
+    this.#process = process;
+    this.#window = ready.window;
+    this.#restarts.started(performance.now());
+    process.onAnswer = (message, body) => this.#receive(message, body);
+    process.onEnd = (reason) => this.#ended(reason, true);
+  }
+
+  #ask<T>(
+    message: (job: number) => ToEngine,
+    bodies: readonly Uint8Array[],
+    take: (times: RunTimes | undefined, body: Frame['body']) => T,
+  ): Promise<T> {
+    if (this.#down) return Promise.reject(this.#down);
+    const job = this.#nextJob++;
+    return new Promise<T>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#options.log?.('error', `the engine did not answer within ${JOB_MS / 1000} s; it is ended`);
+        this.#process.kill();
+      }, JOB_MS);
+      this.#jobs.set(job, {
+        done: (times, body) => {
+          clearTimeout(timer);
+          try {
+            resolve(take(times, body));
+          } catch (error) {
+            reject(new HostError(toWireError(error)));
+          }
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
       });
-      resolve({ logits: values, timings: { queueMs: started - queued, computeMs: times.total, batch } });
+      this.#process.post(message(job), ...bodies);
+    });
+  }
+
+  #receive(message: FromEngine, body: Frame['body']): void {
+    if (message.kind !== 'done' && message.kind !== 'error') return;
+    const job = this.#jobs.get(message.job);
+    this.#jobs.delete(message.job);
+    if (message.kind === 'done') {
+      this.#window = message.window;
+      job?.done(message.times, body);
+      return;
+    }
+    job?.reject(new HostError(message.error));
+    if (message.fatal)
+      this.#options.log?.('error', `the device could not be reset after: ${message.error.message}`);
+  }
+
+  /** The process is gone: what was under way fails, and another process is started unless too many have died. */
+  #ended(reason: string, wasReady: boolean): void {
+    if (this.#closing) {
+      this.#fail(CLOSED);
+      return;
+    }
+    const pause = this.#restarts.failed(performance.now(), wasReady);
+    const error = new HostError({ code: 'worker-lost', message: reason });
+    this.#down = error;
+    this.#lost = pause === undefined;
+    this.#fail(error);
+    if (pause === undefined) {
+      this.onFailure?.(error);
+      return;
+    }
+    this.#options.log?.('error', `${reason}; starting it again`, { pause_ms: pause });
+    if (wasReady) this.onReady?.(false, reason);
+    this.#timer = setTimeout(() => void this.#restart(), pause);
+  }
+
+  async #restart(): Promise<void> {
+    try {
+      const { process, ready } = await begin(this.#options, this.device.uri, this.#models);
+      if (this.#closing) {
+        process.kill();
+        return;
+      }
+      this.#attach(process, ready);
+      this.#down = undefined;
+      this.onReady?.(true, 'the engine process was started again');
+    } catch (error) {
+      this.#ended((error as Error).message, false);
     }
   }
 
-  /** The worker is gone: everything that waits fails, and whoever supervises is told. */
-  #lose(reason: string): void {
-    if (this.#ended) return;
-    this.#ended = new HostError({ code: 'worker-lost', message: reason });
-    for (const { reject } of [...(this.#running?.jobs ?? []), ...this.#waiting]) reject(this.#ended);
-    this.#running = undefined;
-    this.#waiting.length = 0;
-    void this.#worker.terminate();
-    this.onFailure?.(this.#ended);
+  #fail(error: HostError): void {
+    const jobs = [...this.#jobs.values()];
+    this.#jobs.clear();
+    for (const { reject } of jobs) reject(error);
   }
+}
+
+/** A process with the models on its device. */
+async function begin(
+  { module }: HostOptions,
+  device: string,
+  models: ReadonlyMap<string, HostedModel>,
+): Promise<{ process: EngineProcess; ready: Ready }> {
+  const process = new EngineProcess({
+    module: module ?? new URL('./engine.js', import.meta.url),
+    device,
+    models: [...models.values()].map(({ name, file, id }) => ({ name, file, id })),
+  });
+  return { process, ready: await process.started };
+}
+
+function deviceInfo(uri: string, { version, build }: Capabilities): DeviceInfo {
+  return {
+    uri,
+    kind: build === 0 ? 'emulator' : 'engine',
+    version: `${version.major}.${version.minor}`,
+    build,
+  };
+}
+
+/** The head's values of each sequence: views of one buffer that nobody else has. */
+function split(body: Frame['body'], lengths: readonly number[], { output }: HostedModel): Float32Array[] {
+  const { perToken, width } = output;
+  let at = 0;
+  return lengths.map((length) => {
+    const values = new Float32Array(body.buffer, at, (perToken ? length : 1) * width);
+    at += values.byteLength;
+    return values;
+  });
 }

@@ -1,21 +1,15 @@
-/** What the main thread and the engine worker say to each other. */
+/** What the daemon and its engine process say to each other; frames.ts is how. */
 import type { Capabilities } from '../device/capabilities.js';
 import type { RunTimes } from './session.js';
 
-export interface WorkerOptions {
-  /** Device URI, resolved (not `auto`). */
-  readonly device: string;
-  readonly models: readonly { readonly name: string; readonly file: string }[];
-}
+/** The engine process's end of the socket pair. */
+export const ENGINE_FD = 3;
 
-/** Sequences of one run: all token ids in one array, so that the hand-over copies nothing. */
-export interface RunRequest {
-  readonly job: number;
-  readonly model: string;
-  readonly ids: Uint32Array<ArrayBuffer>;
-  readonly types: Uint32Array<ArrayBuffer> | null;
-  /** Tokens of each sequence. */
-  readonly lengths: readonly number[];
+export interface ModelFile {
+  readonly name: string;
+  readonly file: string;
+  /** Digest id of the artifact that the daemon read: the engine process must load the same one. */
+  readonly id: string;
 }
 
 export interface WireError {
@@ -23,19 +17,37 @@ export interface WireError {
   readonly message: string;
 }
 
-export type ToWorker = { readonly kind: 'run'; readonly request: RunRequest } | { readonly kind: 'close' };
-
-export type FromWorker =
-  | { readonly kind: 'ready'; readonly capabilities: Capabilities }
-  | { readonly kind: 'failed'; readonly error: WireError }
-  /** The head's values for all sequences, one after another; how many each has follows from its length (OutputShape). */
+/** The first message opens the device (URI resolved, not `auto`); every job after it gets exactly one `done` or `error`. */
+export type ToEngine =
+  | { readonly kind: 'open'; readonly device: string; readonly models: readonly ModelFile[] }
+  /** Body: token ids of all sequences, one after another, u32; then token types of all of them if `types`. */
   | {
-      readonly kind: 'result';
+      readonly kind: 'run';
       readonly job: number;
-      readonly logits: Float32Array<ArrayBuffer>;
-      readonly times: RunTimes;
+      readonly model: string;
+      /** Tokens of each sequence. */
+      readonly lengths: readonly number[];
+      readonly types: boolean;
     }
-  /** `fatal`: the device could not be brought back. */
+  | { readonly kind: 'load'; readonly job: number; readonly model: ModelFile }
+  /** A tile with a known answer through the device. */
+  | { readonly kind: 'self-test'; readonly job: number }
+  | { readonly kind: 'unload'; readonly job: number; readonly model: string }
+  | { readonly kind: 'close' };
+
+/** What the window holds after the job. */
+export interface WindowUse {
+  /** Models whose weights are in the window, the one used longest ago first. */
+  readonly resident: readonly string[];
+  readonly freeBytes: number;
+}
+
+export type FromEngine =
+  | { readonly kind: 'ready'; readonly capabilities: Capabilities; readonly window: WindowUse }
+  | { readonly kind: 'failed'; readonly error: WireError }
+  /** After `run`, body: the head's values for all sequences, f32; how many each has follows from its length (OutputShape). */
+  | { readonly kind: 'done'; readonly job: number; readonly times?: RunTimes; readonly window: WindowUse }
+  /** `fatal`: the device could not be brought back; the process ends. */
   | { readonly kind: 'error'; readonly job: number; readonly error: WireError; readonly fatal: boolean };
 
 /** The stable code and message of any error. */

@@ -1,6 +1,6 @@
 /**
  * A session: one model loaded into one device's window. It builds a program for each batch geometry, keeps the last ones, and
- * runs them. Synchronous, on the calling thread: the daemon gives it a worker of its own (host.ts).
+ * runs them. Synchronous, on the calling thread: the daemon gives it a process of its own (engine.ts).
  */
 import { buildProgram } from '../compiler/build.js';
 import type { Range } from '../device/allocator.js';

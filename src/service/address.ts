@@ -24,7 +24,7 @@ const REPLY_TO = /"replyTo"\s*:\s*("(?:[^"\\]|\\.)*")/;
 const ID = new RegExp(`"id"\\s*:\\s*("(?:[^"\\\\]|\\\\.){0,${MAX_ID_LENGTH}}"|-?\\d{1,15})`);
 
 /**
- * The address fields near either end of a payload that is too large or too broken to be parsed. Without them a 3.1.1
+ * The address fields near either end of a JSON payload that is too large or too broken to be parsed. Without them a 3.1.1
  * client would wait in vain for the error: its reply topic is nowhere but in the payload.
  */
 export function salvageAddress(payload: Uint8Array): Address {

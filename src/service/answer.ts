@@ -5,10 +5,16 @@ import type { Sequence } from './sequences.js';
 
 /** Softmax in double precision; the largest logit is subtracted so that nothing overflows. */
 export function softmax(logits: Float32Array): Float64Array {
-  const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const exponentials = Float64Array.from(logits, (value) => Math.exp(value - largest));
-  const sum = exponentials.reduce((a, b) => a + b, 0);
-  return exponentials.map((value) => value / sum);
+  let most = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) most = Math.max(most, logits[i]!);
+  const scores = new Float64Array(logits.length);
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) {
+    scores[i] = Math.exp(logits[i]! - most);
+    sum += scores[i]!;
+  }
+  for (let i = 0; i < scores.length; i++) scores[i]! /= sum;
+  return scores;
 }
 
 /** The result for one sequence of a model, by its task. `values`: what the head gave. Throws where they are not what it should give. */
@@ -40,17 +46,25 @@ export function toResult(
       `the engine gave ${logits.length} logits for ${labels.length} labels, or some are not finite`,
     );
   const scores = softmax(logits);
-  // Logits decide the order: scores may be equal where logits are not. Equal logits: the first label, as argmax does.
-  const order = Array.from(logits.keys()).sort(
-    (a, b) => (logits[b] as number) - (logits[a] as number) || a - b,
-  );
   const labelled = (index: number) => ({ label: labels[index] as string, score: scores[index] as number });
   return {
-    ...labelled(order[0] as number),
+    ...labelled(largest(logits)),
     // Nine significant digits bring every float32 back unchanged.
     ...(withLogits ? { logits: Array.from(logits, (value) => Number(value.toPrecision(9))) } : {}),
-    ...(top === undefined ? {} : { top: order.slice(0, top).map(labelled) }),
+    ...(top === undefined ? {} : { top: ordered(logits).slice(0, top).map(labelled) }),
     tokens: sequence.tokens,
     ...(sequence.truncated ? { truncated: true as const } : {}),
   };
+}
+
+/** Number of the largest logit, the first of equals, as argmax has it. */
+function largest(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
+  return best;
+}
+
+/** Numbers of the logits, largest first. Logits decide, not scores: these may be equal where logits are not. */
+function ordered(logits: Float32Array): number[] {
+  return Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
 }

@@ -2,11 +2,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
+import type { Tls } from '../client/connection.js';
 import {
   type BrokerConfig,
   type Config,
   defaultNode,
   type EmbeddedConfig,
+  type HttpConfig,
   type Limits,
   parseConfig,
 } from './config.js';
@@ -14,6 +16,7 @@ import { messageOf, ServiceError } from './errors.js';
 import type { LogLevel } from './log.js';
 import { expandModels } from './models.js';
 import { bundledModel } from './package-info.js';
+import { readPassword, readPem } from './secrets.js';
 
 const MAX_FILE_BYTES = 2 ** 20;
 
@@ -25,6 +28,8 @@ export interface Overrides {
   readonly device?: string | undefined;
   /** Port of the embedded broker. */
   readonly port?: number | undefined;
+  /** Port of /metrics, /healthz and /readyz. */
+  readonly httpPort?: number | undefined;
 }
 
 export interface BrokerLogin {
@@ -32,6 +37,8 @@ export interface BrokerLogin {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly clientId: string | undefined;
+  readonly tls: Tls | undefined;
+  readonly sessionSeconds: number;
 }
 
 /** Everything the daemon needs to know, with nothing left to default. */
@@ -42,6 +49,10 @@ export interface Settings {
   readonly broker: BrokerLogin | undefined;
   readonly embedded: EmbeddedConfig | undefined;
   readonly models: readonly string[];
+  readonly modelFolder: string | undefined;
+  readonly commands: boolean;
+  readonly telemetrySeconds: number;
+  readonly http: HttpConfig | undefined;
   readonly limits: Limits;
   readonly logLevel: LogLevel;
 }
@@ -51,7 +62,7 @@ export function loadSettings(file: string | undefined, overrides: Overrides = {}
   const config = file === undefined ? parseConfig({ version: 1 }) : readConfig(file);
   const base = file === undefined ? process.cwd() : dirname(resolve(file));
   checkOverrides(overrides);
-  const { node, device, port, models = [] } = overrides;
+  const { node, device, port, httpPort, models = [] } = overrides;
   // A port on the command line asks for the embedded broker, whatever the file says.
   const url = port === undefined ? (overrides.broker ?? config.broker?.url) : undefined;
   return {
@@ -66,6 +77,10 @@ export function loadSettings(file: string | undefined, overrides: Overrides = {}
       models.length > 0
         ? expandModels(models, process.cwd())
         : expandModels(config.models ?? [bundledModel()], base),
+    modelFolder: config.modelFolder === undefined ? undefined : resolve(base, config.modelFolder),
+    commands: config.commands,
+    telemetrySeconds: config.telemetrySeconds,
+    http: httpPort === undefined ? config.http : { host: config.http?.host ?? '127.0.0.1', port: httpPort },
     limits: config.limits,
     logLevel: config.log.level,
   };
@@ -99,19 +114,39 @@ function checkOverrides({ node, device, broker, port }: Overrides): void {
 }
 
 function login(broker: BrokerConfig | undefined, base: string): Omit<BrokerLogin, 'url'> {
-  const { username, password, passwordFile, clientId } = broker ?? {};
+  const {
+    username,
+    password,
+    passwordFile,
+    passwordEnv,
+    ca,
+    cert,
+    key,
+    clientId,
+    sessionSeconds = 0,
+  } = broker ?? {};
+  const pem = (name: string, file: string | undefined) =>
+    file === undefined ? undefined : readPem(`broker.${name}`, resolve(base, file));
   return {
     username,
-    password: passwordFile === undefined ? password : readPassword(resolve(base, passwordFile)),
+    password:
+      passwordFile !== undefined
+        ? readPassword('broker.passwordFile', resolve(base, passwordFile))
+        : passwordEnv !== undefined
+          ? environment(passwordEnv)
+          : password,
     clientId,
+    tls:
+      ca === undefined && cert === undefined
+        ? undefined
+        : { ca: pem('ca', ca), cert: pem('cert', cert), key: pem('key', key) },
+    sessionSeconds,
   };
 }
 
-function readPassword(file: string): string {
-  try {
-    if (statSync(file).size > 4096) throw new Error('larger than 4 KiB');
-    return (readFileSync(file, 'utf8').split(/\r?\n/, 1)[0] as string).trim();
-  } catch (error) {
-    throw new ServiceError('config', `broker.passwordFile: ${file}: ${messageOf(error)}`, { cause: error });
-  }
+function environment(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new ServiceError('config', `broker.passwordEnv: the environment has no ${name}`);
+  return value;
 }

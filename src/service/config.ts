@@ -23,11 +23,37 @@ const brokerSchema = z
     username: z.string().optional(),
     password: z.string().optional(),
     passwordFile: z.string().optional().describe('file whose first line is the password'),
+    passwordEnv: z.string().optional().describe('environment variable that holds the password'),
+    ca: z
+      .string()
+      .optional()
+      .describe('PEM file of the authorities that may sign the certificate of the broker'),
+    cert: z.string().optional().describe('PEM file of the certificate of this client'),
+    key: z.string().optional().describe('PEM file of its key'),
     clientId: z.string().min(1).max(64).optional(),
+    sessionSeconds: z
+      .int()
+      .min(0)
+      .max(604_800)
+      .default(0)
+      .describe('how long the broker keeps requests for this node while it is away (MQTT 5)'),
   })
-  .refine(({ password, passwordFile }) => password === undefined || passwordFile === undefined, {
-    message: 'give password or passwordFile, not both',
+  .refine(
+    ({ password, passwordFile, passwordEnv }) =>
+      [password, passwordFile, passwordEnv].filter((each) => each !== undefined).length <= 1,
+    { message: 'give one of password, passwordFile and passwordEnv, not both' },
+  )
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+    message: 'cert and key belong together',
+  })
+  .refine(({ url, ca, cert }) => url.startsWith('mqtts:') || (ca === undefined && cert === undefined), {
+    message: 'ca, cert and key are for mqtts://',
   });
+
+const httpSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1'),
+  port: z.int().min(0).max(65_535).describe('0 takes a free one'),
+});
 
 const embeddedSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
@@ -44,6 +70,14 @@ const limitsSchema = z
       .describe('largest request'),
     inputs: z.int().min(1).max(4096).default(256).describe('inputs in one request'),
     queue: z.int().min(1).max(1_000_000).default(4096).describe('sequences accepted and not yet answered'),
+    batchSequences: z.int().min(1).max(1024).default(64).describe('sequences that run together'),
+    batchTokens: z.int().min(1).max(65_536).default(1024).describe('tokens that run together'),
+    maxDelayMs: z
+      .number()
+      .min(0)
+      .max(1000)
+      .default(0)
+      .describe('how long an idle engine waits for company for a request; 0: not at all'),
     textChars: z
       .int()
       .min(1)
@@ -56,6 +90,30 @@ const limitsSchema = z
       .max(2 ** 26)
       .default(2 ** 19)
       .describe('most numbers in one answer of a model that gives values for every token'),
+    retrySeconds: z
+      .number()
+      .min(0)
+      .max(3600)
+      .default(60)
+      .describe('how long a repeated request gets the answer of the first one'),
+    retryBytes: z
+      .int()
+      .min(0)
+      .max(1024 * MiB)
+      .default(32 * MiB)
+      .describe('bound of the answers kept for that'),
+    outbox: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(16_384)
+      .describe('answers that the broker has not taken yet'),
+    outboxBytes: z
+      .int()
+      .min(MiB)
+      .max(4096 * MiB)
+      .default(64 * MiB)
+      .describe('and their bytes'),
     drainSeconds: z
       .number()
       .min(0)
@@ -80,6 +138,10 @@ export const ConfigSchema = z
     broker: brokerSchema.optional().describe('an external broker; without it the embedded one is used'),
     embedded: embeddedSchema.optional().describe('the embedded broker'),
     models: z.array(z.string().min(1)).max(256).optional().describe('.beta files, or folders of them'),
+    modelFolder: z.string().min(1).optional().describe('folder that models may be loaded from over MQTT'),
+    commands: z.boolean().default(true).describe('whether commands are taken over MQTT'),
+    telemetrySeconds: z.number().min(0).max(3600).default(5).describe('0: no telemetry'),
+    http: httpSchema.optional().describe('where /metrics, /healthz and /readyz are; nowhere where left out'),
     limits: limitsSchema.prefault({}),
     log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
   })
@@ -92,6 +154,7 @@ export type Config = z.output<typeof ConfigSchema>;
 export type ConfigInput = z.input<typeof ConfigSchema>;
 export type Limits = z.output<typeof limitsSchema>;
 export type EmbeddedConfig = z.output<typeof embeddedSchema>;
+export type HttpConfig = z.output<typeof httpSchema>;
 export type BrokerConfig = z.output<typeof brokerSchema>;
 
 /** The schema in the form that editors and other programs read. */

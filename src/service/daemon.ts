@@ -3,13 +3,18 @@ import { bounded } from '../client/bounded.js';
 import { redact } from '../client/broker-url.js';
 import { type NodeInfo, WIRE_VERSION } from '../client/wire.js';
 import { EmbeddedBroker } from './broker.js';
+import { Commands } from './commands.js';
 import type { Settings } from './config-file.js';
 import { Endpoint, newClientId } from './endpoint.js';
 import type { InferenceHost, StartHost } from './engine.js';
 import { messageOf, ServiceError } from './errors.js';
+import { Health } from './health.js';
+import { HttpServer } from './http.js';
 import type { Log } from './log.js';
+import { Meter } from './meter.js';
 import { packageVersion } from './package-info.js';
 import { Requests } from './requests.js';
+import { Reporter } from './telemetry.js';
 
 export interface DaemonOptions {
   readonly settings: Settings;
@@ -24,11 +29,19 @@ export type StopReason = 'stopped' | 'engine-lost';
 const DELIVER_MS = 2000;
 const HOST_CLOSE_MS = 5000;
 
+/** Requests that the broker may have under way to this node beyond its queue, so that a full queue is told of and not waited out. */
+const RECEIVE_SPARE = 1024;
+/** How long an answer to which nobody listens is offered again. */
+const PATIENCE_MS = 30_000;
+
 interface Parts {
   readonly broker: EmbeddedBroker | undefined;
   readonly endpoint: Endpoint;
   readonly host: InferenceHost;
   readonly requests: Requests;
+  readonly meter: Meter;
+  readonly reporter: Reporter;
+  readonly http: HttpServer | undefined;
 }
 
 export class Daemon {
@@ -63,7 +76,10 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { settings, log, startHost } = options;
     const { node, limits } = settings;
-    const clientId = settings.broker?.clientId ?? newClientId(node);
+    // A session belongs to a client id, so a node that wants one must be called the same every time.
+    const fixed =
+      settings.broker?.clientId ?? (settings.broker?.sessionSeconds ? `beta-node-${node}` : undefined);
+    const clientId = fixed ?? newClientId(node);
     const started: (() => Promise<void>)[] = [];
     try {
       // The broker first: a wrong address or a taken port shows in a moment, loading models takes longer.
@@ -71,25 +87,72 @@ export class Daemon {
         ? await EmbeddedBroker.start({ ...settings.embedded, owner: clientId, log })
         : undefined;
       if (broker) started.push(() => broker.close());
-      const login = settings.broker ?? { url: broker?.url ?? '', username: undefined, password: undefined };
+      const login = settings.broker ?? { ...ANONYMOUS, url: broker?.url ?? '' };
       const endpoint = await Endpoint.connect({
         ...login,
         node,
         clientId,
         exclusive: broker !== undefined,
+        outbox: { answers: limits.outbox, bytes: limits.outboxBytes, patienceMs: PATIENCE_MS },
+        retries: { windowMs: limits.retrySeconds * 1000, bytes: limits.retryBytes },
+        receiveMaximum: Math.min(65_535, limits.queue + RECEIVE_SPARE),
         log,
       });
       started.push(() => endpoint.close());
       const host = await openHost(settings, log, startHost);
       started.push(() => host.close());
 
-      const requests = new Requests({ node, host, limits, log });
+      const meter = new Meter();
+      started.push(async () => meter.close());
+      const requests = new Requests({ node, host, limits, log, meter });
+      const commands = new Commands({
+        host,
+        log,
+        enabled: settings.commands,
+        modelFolder: settings.modelFolder,
+        onState: (state) => endpoint.setState(state),
+        onModels: async (unloaded) => {
+          if (unloaded !== undefined) requests.forget(unloaded);
+          await endpoint.serve(describe(settings, host));
+        },
+      });
+      const health = new Health({
+        host,
+        connected: () => endpoint.connected,
+        accepting: () => commands.state === 'online',
+      });
+      const outbox = () => endpoint.outbox;
+      const shared = { host, requests, meter, health, outbox };
+      const reporter = new Reporter({
+        ...shared,
+        node,
+        queueLimit: limits.queue,
+        publish: (telemetry) => endpoint.publishTelemetry(telemetry),
+      });
+      const http = settings.http
+        ? await HttpServer.start({
+            ...shared,
+            ...settings.http,
+            engine: host,
+            version: packageVersion(),
+            log,
+          })
+        : undefined;
+      if (http) started.push(() => http.close());
       const info = describe(settings, host);
-      const daemon = new Daemon(options, { broker, endpoint, host, requests }, info, redact(login.url));
+      const parts = { broker, endpoint, host, requests, meter, reporter, http };
+      const daemon = new Daemon(options, parts, info, redact(login.url));
       host.onFailure = (error) => daemon.#onEngineLost(error);
-      await endpoint.open(requests, info);
+      await endpoint.open({ requests, commands }, info);
+      reporter.start(settings.telemetrySeconds);
       log.info(
-        { node, broker: daemon.brokerUrl, device: host.device.uri, models: info.models.map(({ id }) => id) },
+        {
+          node,
+          broker: daemon.brokerUrl,
+          device: host.device.uri,
+          models: info.models.map(({ id }) => id),
+          ...(http && { http: http.url }),
+        },
         'online',
       );
       return daemon;
@@ -103,9 +166,19 @@ export class Daemon {
     return this.#parts.broker !== undefined;
   }
 
+  /** Where /metrics, /healthz and /readyz are. */
+  get httpUrl(): string | undefined {
+    return this.#parts.http?.url;
+  }
+
   /** 5, or 4 for MQTT 3.1.1. */
   get protocolVersion(): 4 | 5 {
     return this.#parts.endpoint.protocolVersion;
+  }
+
+  /** Sequences accepted and not yet answered. */
+  get queued(): number {
+    return this.#parts.requests.queued;
   }
 
   /** Requests that could not be answered for want of a usable reply topic. */
@@ -128,9 +201,11 @@ export class Daemon {
   }
 
   async #stop(reason: StopReason): Promise<void> {
-    const { endpoint, requests, host, broker } = this.#parts;
+    const { endpoint, requests, host, broker, meter, reporter, http } = this.#parts;
     const { drainSeconds } = this.#settings.limits;
     this.#log.info({ open: requests.queued }, 'stopping: answering what was accepted');
+    reporter.stop();
+    endpoint.hurry();
     // What the broker had already handed over when it was asked to stop is still accepted.
     await endpoint.stopAccepting();
     requests.refuse('shutting_down', 'this node is stopping; try again, or another node');
@@ -147,10 +222,21 @@ export class Daemon {
       this.#log.warn({ reason: messageOf(error) }, 'closing the engine failed'),
     );
     await broker?.close();
+    await http?.close();
+    meter.close();
     this.#log.info({ reason }, 'stopped');
     this.#finish(reason);
   }
 }
+
+/** The embedded broker asks for nothing. */
+const ANONYMOUS = {
+  username: undefined,
+  password: undefined,
+  clientId: undefined,
+  tls: undefined,
+  sessionSeconds: 0,
+} as const;
 
 async function openHost(
   { device, models }: Settings,

@@ -2,35 +2,60 @@
  * Payload bytes -> checked request. The cheap checks come first, and the schema sees only what they have bounded:
  * a schema reports every wrong element, and a megabyte of wrong elements would make a gigabyte of reports.
  */
-import { type RequestPayload, RequestSchema } from '../client/wire.js';
+import type { z } from 'zod';
+import {
+  CONTENT_TYPES,
+  type Codec,
+  codecOf,
+  decodeBytes,
+  type RequestPayload,
+  RequestSchema,
+} from '../client/wire.js';
 import { type Address, addressOf, salvageAddress } from './address.js';
 import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 
-/** JSON and where its answer goes, or why it is no JSON. */
+/** A parsed payload and where its answer goes, or why it cannot be parsed. */
 export interface Decoded {
   readonly address: Address;
+  /** How the answer is written. */
+  readonly codec: Codec;
   readonly body: unknown;
   readonly failure: RequestFailure | undefined;
 }
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true });
-
 /** Parses a payload of at most `maxBytes`. Never throws. */
-export function decodePayload(payload: Uint8Array, maxBytes: number): Decoded {
-  if (payload.byteLength > maxBytes) {
-    const failure = new RequestFailure(
-      'payload_too_large',
-      `the payload has ${payload.byteLength} bytes, this node takes ${maxBytes}; send fewer inputs in one request`,
+export function decodePayload(payload: Uint8Array, maxBytes: number, contentType?: string): Decoded {
+  const codec = codecOf(contentType);
+  const failed = (failure: RequestFailure): Decoded => ({
+    address: salvageAddress(payload),
+    codec: codec ?? 'json',
+    body: undefined,
+    failure,
+  });
+  if (!codec)
+    return failed(
+      new RequestFailure(
+        'bad_content_type',
+        `this node reads ${Object.values(CONTENT_TYPES).join(' and ')}, not ${JSON.stringify(contentType?.slice(0, 64))}`,
+      ),
     );
-    return { address: salvageAddress(payload), body: undefined, failure };
-  }
+  if (payload.byteLength > maxBytes)
+    return failed(
+      new RequestFailure(
+        'payload_too_large',
+        `the payload has ${payload.byteLength} bytes, this node takes ${maxBytes}; send fewer inputs in one request`,
+      ),
+    );
   try {
-    const body: unknown = JSON.parse(UTF8.decode(payload));
-    return { address: addressOf(body), body, failure: undefined };
+    const body = decodeBytes(payload, codec);
+    return { address: addressOf(body), codec, body, failure: undefined };
   } catch (error) {
-    const failure = new RequestFailure('bad_json', `the payload is not JSON in UTF-8: ${messageOf(error)}`);
-    return { address: salvageAddress(payload), body: undefined, failure };
+    return failed(
+      codec === 'json'
+        ? new RequestFailure('bad_json', `the payload is not JSON in UTF-8: ${messageOf(error)}`)
+        : new RequestFailure('bad_cbor', `the payload is not CBOR: ${messageOf(error)}`),
+    );
   }
 }
 
@@ -39,14 +64,19 @@ export function checkRequest(body: unknown, maxInputs: number): RequestPayload {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new RequestFailure(
       'bad_request',
-      'a request is a JSON object such as {"text": "transfer ten dollars"}',
+      'a request is an object such as {"text": "transfer ten dollars"}',
     );
   const lists = body as Record<string, unknown>;
   for (const field of ['texts', 'text_pairs', 'input_ids', 'token_type_ids'])
     checkCount(field, lists[field], maxInputs);
   for (const field of ['input_ids', 'token_type_ids']) checkIds(field, lists[field]);
 
-  const result = RequestSchema.safeParse(body);
+  return checked(RequestSchema, body);
+}
+
+/** A body that a schema accepts. Throws RequestFailure 'bad_request' with the first problem. */
+export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
+  const result = schema.safeParse(body);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const where = issue?.path.map(String).join('.') ?? '';

@@ -3,31 +3,81 @@ import { randomBytes } from 'node:crypto';
 import type { IClientPublishOptions, IPublishPacket } from 'mqtt';
 import { bounded } from '../client/bounded.js';
 import { redact } from '../client/broker-url.js';
-import { type Connection, closeConnection, connectBroker } from '../client/connection.js';
+import {
+  type Connection,
+  type ConnectionOptions,
+  closeConnection,
+  connectBroker,
+} from '../client/connection.js';
 import { SendWindow } from '../client/send-window.js';
-import { filters, type NodeInfo, parseTopic, replyTopicProblem, topics } from '../client/wire.js';
+import {
+  CONTENT_TYPES,
+  type Codec,
+  encodeBytes,
+  filters,
+  type NodeInfo,
+  type NodeState,
+  parseTopic,
+  replyTopicProblem,
+  type Telemetry,
+  topics,
+} from '../client/wire.js';
+import type { Commands } from './commands.js';
 import type { BrokerLogin } from './config-file.js';
 import { messageOf, ServiceError } from './errors.js';
+import { RequestFailure } from './failure.js';
+import { Inbox } from './inbox.js';
+import { type Job, Jobs } from './jobs.js';
 import type { Log } from './log.js';
+import { Outbox, type OutboxLimits } from './outbox.js';
 import { Presence, willOf } from './presence.js';
-import type { AnyAnswer, IncomingRequest, Requests } from './requests.js';
+import type { Requests } from './requests.js';
+import { Retries, type RetryLimits } from './retries.js';
 
 export interface EndpointOptions extends BrokerLogin {
   readonly node: string;
   readonly clientId: string;
   /** This node has the broker to itself (the embedded one), so it answers for models that nobody serves too. */
   readonly exclusive: boolean;
+  readonly outbox: OutboxLimits;
+  readonly retries: RetryLimits;
+  /** Most requests that the broker may have under way to this node (MQTT 5): more than the queue, so that a full queue is told of. */
+  readonly receiveMaximum: number;
   readonly log: Log;
+}
+
+/** Whoever does what the messages ask for. */
+export interface Handlers {
+  readonly requests: Requests;
+  readonly commands: Commands;
 }
 
 const CONNECT_MS = 10_000;
 const UNSUBSCRIBE_MS = 2000;
 /** Shortest pause between two lines about requests that cannot be answered: strangers decide how many there are. */
 const COMPLAINT_MS = 1000;
+const SILENT = 'the broker does not answer';
 
 /** An MQTT client id that no second daemon has. */
 export function newClientId(node: string): string {
   return `beta-node-${node}-${randomBytes(4).toString('hex')}`;
+}
+
+/** Throws ServiceError 'broker'. */
+async function dial(options: ConnectionOptions): Promise<Connection> {
+  return connectBroker({ ...options, timeoutMs: CONNECT_MS }).catch((error) => {
+    throw new ServiceError('broker', messageOf(error), { cause: error });
+  });
+}
+
+/** Throws ServiceError 'broker' if another daemon has the node id. */
+async function checkNode(presence: Presence, { node, url }: EndpointOptions): Promise<void> {
+  try {
+    if (await bounded(presence.nameInUse(), CONNECT_MS, SILENT))
+      throw new Error(`another daemon is online as node "${node}"; give this one another id with --node`);
+  } catch (error) {
+    throw new ServiceError('broker', `${redact(url)}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 export class Endpoint {
@@ -35,8 +85,13 @@ export class Endpoint {
   readonly #connection: Connection;
   readonly #window: SendWindow;
   readonly #presence: Presence;
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox;
+  readonly #retries: Retries;
   readonly #open = new Set<Promise<void>>();
-  #filters: string[] = [];
+  #jobs: Jobs | undefined;
+  #shared: string[] = [];
+  #accepting = false;
   #unanswerable = 0;
   #complained = Number.NEGATIVE_INFINITY;
 
@@ -45,27 +100,35 @@ export class Endpoint {
     this.#connection = connection;
     this.#window = new SendWindow(connection.mqtt);
     this.#presence = new Presence(options.node, connection, this.#window, options.log);
+    this.#inbox = new Inbox(connection.mqtt);
+    this.#outbox = new Outbox(this.#window, options.outbox, options.log);
+    this.#retries = new Retries(options.retries);
   }
 
   /** Connects, with the last will in place, and makes sure of the node id. Throws ServiceError 'broker'. */
   static async connect(options: EndpointOptions): Promise<Endpoint> {
-    const { node, log } = options;
-    const connection = await connectBroker({ ...options, will: willOf(node), timeoutMs: CONNECT_MS }).catch(
-      (error) => {
-        throw new ServiceError('broker', messageOf(error), { cause: error });
-      },
-    );
+    const { node, log, sessionSeconds } = options;
+    // With a session the client id is always the same, and a connection under it would cut that of its owner: a scout asks first.
+    if (sessionSeconds && !options.exclusive) {
+      const scout = await dial({ ...options, clientId: newClientId(node), sessionSeconds: 0 });
+      try {
+        const presence = new Presence(node, scout, new SendWindow(scout.mqtt), log);
+        await checkNode(presence, options);
+      } finally {
+        await closeConnection(scout);
+      }
+    }
+    const connection = await dial({ ...options, will: willOf(node) });
     const endpoint = new Endpoint(options, connection);
     connection.mqtt.on('offline', () =>
       log.warn({ broker: redact(options.url) }, 'broker lost; reconnecting'),
     );
     connection.mqtt.on('connect', () => log.info({ broker: redact(options.url) }, 'broker connected again'));
     try {
-      if (!options.exclusive && (await bounded(endpoint.#presence.nameInUse(), CONNECT_MS, SILENT)))
-        throw new Error(`another daemon is online as node "${node}"; give this one another id with --node`);
+      if (!sessionSeconds && !options.exclusive) await checkNode(endpoint.#presence, options);
     } catch (error) {
       await closeConnection(connection);
-      throw new ServiceError('broker', `${redact(options.url)}: ${messageOf(error)}`, { cause: error });
+      throw error;
     }
     return endpoint;
   }
@@ -75,46 +138,74 @@ export class Endpoint {
     return this.#connection.version;
   }
 
+  get connected(): boolean {
+    return this.#connection.mqtt.connected;
+  }
+
   /** Requests that could not be answered for want of a usable reply topic. */
   get unanswerable(): number {
     return this.#unanswerable;
   }
 
+  get outbox(): Pick<Outbox, 'pending' | 'dropped' | 'unheard'> {
+    return this.#outbox;
+  }
+
   /** Takes requests from now on, and says so. Throws ServiceError 'broker'. */
-  async open(requests: Requests, info: NodeInfo): Promise<void> {
-    const { mqtt, version } = this.#connection;
-    this.#filters = this.#requestFilters(info.models.map(({ name }) => name));
-    mqtt.on('message', (topic, payload, packet) => this.#onMessage(requests, topic, payload, packet));
+  async open(handlers: Handlers, info: NodeInfo): Promise<void> {
+    const { node } = this.#options;
+    const { log } = this.#options;
+    this.#jobs = new Jobs({ ...handlers, node, log, maxAnswerBytes: () => this.#window.maxPayloadBytes });
+    this.#connection.mqtt.on('message', (topic, payload, packet) => this.#onMessage(topic, payload, packet));
+    const own = [filters.nodeInfer(node), filters.nodeCommands(node), filters.anyModelCancel];
+    this.#shared = this.#sharedFilters(info);
+    this.#accepting = true;
     try {
-      // Retained requests are not wanted (below); MQTT 5 can tell the broker so.
-      const options = version === 5 ? { qos: 1 as const, rh: 2 } : { qos: 1 as const };
-      await bounded(mqtt.subscribeAsync(this.#filters, options), CONNECT_MS, SILENT);
+      await this.#subscribe([...own, ...this.#shared]);
       await bounded(this.#presence.announce(info), CONNECT_MS, SILENT);
     } catch (error) {
-      const reason = `${messageOf(error)}; does the broker allow this client to subscribe to ${this.#filters.join(', ')}?`;
-      const hint = version === 4 ? ' The embedded broker of another daemon serves that daemon only.' : '';
+      const reason = `${messageOf(error)}; does the broker allow this client to subscribe to ${[...own, ...this.#shared].join(', ')}?`;
+      const hint =
+        this.protocolVersion === 4 ? ' The embedded broker of another daemon serves that daemon only.' : '';
       throw new ServiceError('broker', `${redact(this.#options.url)}: ${reason}${hint}`, { cause: error });
     }
   }
 
-  #requestFilters(models: readonly string[]): string[] {
-    const { node, exclusive, log } = this.#options;
-    const own = filters.nodeInfer(node);
-    if (exclusive) return [own, filters.anyModelInfer];
-    const { mqtt, version } = this.#connection;
-    if (version === 5 && mqtt.serverProperties?.sharedSubscriptionAvailable !== false)
-      return [own, ...models.map(filters.sharedModelInfer)];
-    log.warn('this broker has no shared subscriptions: a second node with the same model would answer too');
-    return [own, ...models.map(topics.modelInfer)];
+  /** The models changed. */
+  async serve(info: NodeInfo): Promise<void> {
+    const before = this.#shared;
+    this.#shared = this.#sharedFilters(info);
+    if (this.#accepting) {
+      const added = this.#shared.filter((filter) => !before.includes(filter));
+      const gone = before.filter((filter) => !this.#shared.includes(filter));
+      if (added.length > 0) await this.#subscribe(added);
+      if (gone.length > 0) await this.#unsubscribe(gone);
+    }
+    await this.#presence.update(info);
+  }
+
+  /** Takes requests of the model topics, or leaves them to other nodes. */
+  async setState(state: NodeState): Promise<void> {
+    const accepting = state === 'online';
+    if (accepting !== this.#accepting) {
+      this.#accepting = accepting;
+      if (accepting) await this.#subscribe(this.#shared);
+      else await this.#unsubscribe(this.#shared);
+    }
+    await this.#presence.setState(state);
+  }
+
+  publishTelemetry(telemetry: Telemetry): void {
+    const { mqtt } = this.#connection;
+    // A message of QoS 0 that waits for a connection would be old news.
+    if (mqtt.connected)
+      mqtt.publish(topics.nodeTelemetry(telemetry.node), JSON.stringify(telemetry), { qos: 0 });
   }
 
   /** Takes no new requests from the broker; those it has delivered already still arrive. */
   async stopAccepting(): Promise<void> {
-    const { mqtt } = this.#connection;
-    if (this.#filters.length === 0) return;
-    await bounded(mqtt.unsubscribeAsync(this.#filters), UNSUBSCRIBE_MS, SILENT).catch((error) =>
-      this.#options.log.warn({ reason: messageOf(error) }, 'could not unsubscribe'),
-    );
+    this.#accepting = false;
+    if (this.#jobs) await this.#unsubscribe([filters.nodeInfer(this.#options.node), ...this.#shared]);
   }
 
   /** Waits until every request that arrived is answered and the broker has the answer; false if `ms` are not enough. */
@@ -128,77 +219,105 @@ export class Endpoint {
     return true;
   }
 
+  /** Offers answers to which nobody listens no longer. */
+  hurry(): void {
+    this.#outbox.close();
+  }
+
   /** Says "offline" and goodbye. */
   async close(): Promise<void> {
     await this.#presence.retire();
     await closeConnection(this.#connection);
   }
 
-  #onMessage(requests: Requests, topic: string, payload: Buffer, packet: IPublishPacket): void {
+  #sharedFilters({ models }: NodeInfo): string[] {
+    const { exclusive, log } = this.#options;
+    if (exclusive) return [filters.anyModelInfer];
+    const { mqtt, version } = this.#connection;
+    if (version === 5 && mqtt.serverProperties?.sharedSubscriptionAvailable !== false)
+      return models.map(({ name }) => filters.sharedModelInfer(name));
+    log.warn('this broker has no shared subscriptions: a second node with the same model would answer too');
+    return models.map(({ name }) => topics.modelInfer(name));
+  }
+
+  async #subscribe(list: string[]): Promise<void> {
+    const { mqtt, version } = this.#connection;
+    // Retained requests are not wanted (below); MQTT 5 can tell the broker so.
+    const options = version === 5 ? { qos: 1 as const, rh: 2 } : { qos: 1 as const };
+    await bounded(mqtt.subscribeAsync(list, options), CONNECT_MS, SILENT);
+  }
+
+  async #unsubscribe(list: string[]): Promise<void> {
+    if (list.length === 0) return;
+    await bounded(this.#connection.mqtt.unsubscribeAsync(list), UNSUBSCRIBE_MS, SILENT).catch((error) =>
+      this.#options.log.warn({ reason: messageOf(error) }, 'could not unsubscribe'),
+    );
+  }
+
+  #onMessage(topic: string, payload: Buffer, packet: IPublishPacket): void {
     const parsed = parseTopic(topic);
-    if (parsed?.kind !== 'node-infer' && parsed?.kind !== 'model-infer') return;
+    if (!parsed || !this.#jobs) return;
+    if (parsed.kind === 'model-cancel') {
+      this.#jobs.cancel(payload, packet);
+      return;
+    }
+    const job = this.#jobs.of(parsed, payload, packet);
+    if (!job) return;
     if (packet.retain) {
       // It was answered, or not, when it was sent; every start of a node would run it again.
       this.#complain({ topic }, 'a retained request was ignored; requests must not be retained');
       return;
     }
-    const request = requests.read(parsed.model, payload);
-    const replyTopic = packet.properties?.responseTopic ?? request.address.replyTo;
+    const acknowledge = this.#inbox.hold(packet);
+    const { replyTopic } = job;
     const problem = replyTopic === undefined ? 'there is none' : replyTopicProblem(replyTopic);
     if (replyTopic === undefined || problem !== undefined) {
+      acknowledge();
       this.#complain(
         { topic, bytes: payload.length, reason: problem },
         'a request without a usable reply topic was dropped',
       );
       return;
     }
-    const work = this.#answer(requests, request, replyTopic, packet.properties?.correlationData);
+    const work = this.#serve({ ...job, replyTopic }, topic, payload, packet, acknowledge).finally(
+      acknowledge,
+    );
     this.#open.add(work);
     void work.finally(() => this.#open.delete(work));
   }
 
-  /** Never rejects. */
-  async #answer(
-    requests: Requests,
-    request: IncomingRequest,
-    replyTopic: string,
-    correlation: Buffer | undefined,
+  /** Gets one delivery its answer. Never rejects. */
+  async #serve(
+    job: Job & { replyTopic: string },
+    topic: string,
+    payload: Buffer,
+    packet: IPublishPacket,
+    acknowledge: () => void,
   ): Promise<void> {
-    const { log } = this.#options;
-    const answer = await requests.answer(request);
-    const options = this.#replyOptions(correlation);
-    const fields = { model: request.model, ms: Math.round(performance.now() - request.arrived) };
-    try {
-      const { nobody } = await this.#window.publish(
-        replyTopic,
-        this.#fit(requests, request, answer),
-        options,
-      );
-      log.debug({ ...fields, nobody, code: 'error' in answer ? answer.error.code : 'ok' }, 'answered');
-    } catch (error) {
-      log.warn({ ...fields, reason: messageOf(error) }, 'the broker refused an answer');
-      const failure = {
-        code: 'payload_too_large' as const,
-        message: `the broker refused the answer: ${messageOf(error)}`,
-      };
-      const payload = JSON.stringify(requests.failure(request.address, failure));
-      await this.#window.publish(replyTopic, payload, options).catch(() => undefined);
+    const { correlation, replyTopic, codec } = job;
+    const options = this.#replyOptions(codec, packet.properties?.correlationData);
+    const send = (bytes: Buffer) => this.#outbox.send(replyTopic, bytes, options, acknowledge);
+    // Without a correlation two equal requests are two requests, unless the broker says that it repeats itself.
+    const known = correlation !== undefined || packet.dup;
+    const key = Retries.key(topic, replyTopic, correlation ?? '', payload);
+    const before = known ? this.#retries.find(key, performance.now()) : undefined;
+    if (before) {
+      const { payload: same } = await before;
+      // The broker repeats a message whose connection broke before it was acknowledged: its answer is delivered, or on its way from
+      // here. Anybody else repeats because no answer came.
+      if (!packet.dup) await send(same);
+      return;
     }
+    const answer = job.run();
+    this.#retries.begin(key, answer, () => performance.now());
+    if ((await send((await answer).payload)) !== 'refused') return;
+    const failure = new RequestFailure('payload_too_large', 'the broker refused the answer for its size');
+    await send(encodeBytes(job.failure(failure), codec));
   }
 
-  /** The answer as JSON, or an error in its place if the broker would refuse it for its size. */
-  #fit(requests: Requests, request: IncomingRequest, answer: AnyAnswer): string {
-    const payload = JSON.stringify(answer);
-    const bytes = Buffer.byteLength(payload);
-    const limit = this.#window.maxPayloadBytes;
-    if (bytes <= limit) return payload;
-    const message = `the answer has ${bytes} bytes, the broker takes ${limit}; ask for fewer inputs or without logits`;
-    return JSON.stringify(requests.failure(request.address, { code: 'payload_too_large', message }));
-  }
-
-  #replyOptions(correlation: Buffer | undefined): Omit<IClientPublishOptions, 'qos'> {
+  #replyOptions(codec: Codec, correlation: Buffer | undefined): Omit<IClientPublishOptions, 'qos'> {
     if (this.#connection.version !== 5) return {};
-    const properties = { contentType: 'application/json', payloadFormatIndicator: true };
+    const properties = { contentType: CONTENT_TYPES[codec], payloadFormatIndicator: codec === 'json' };
     return { properties: correlation ? { ...properties, correlationData: correlation } : properties };
   }
 
@@ -210,5 +329,3 @@ export class Endpoint {
     this.#options.log.warn({ ...fields, total: this.#unanswerable }, message);
   }
 }
-
-const SILENT = 'the broker does not answer';

@@ -5,7 +5,9 @@
 
 import type { OutputShape } from '../model/plan.js';
 import type { Task } from '../model/task.js';
+import type { WindowUse } from '../runtime/protocol.js';
 import type { TokenResult, TokenTask } from '../runtime/results.js';
+import type { RunTimes } from '../runtime/session.js';
 
 export interface DeviceSummary {
   readonly uri: string;
@@ -54,18 +56,33 @@ export interface TokenSequence {
   readonly types?: Uint32Array;
 }
 
-export interface Inference {
+/** One batch, run. */
+export interface BatchResult {
   /** What the head gives for each sequence, row-major: OutputShape. */
   readonly logits: readonly Float32Array[];
-  readonly timings: { readonly queueMs: number; readonly computeMs: number; readonly batch: number };
+  readonly times: RunTimes;
 }
 
 export interface InferenceHost {
   readonly device: DeviceSummary;
   readonly models: ReadonlyMap<string, ServedModel>;
-  /** Rejects with an Error that has a stable `code`. */
-  infer(model: string, sequences: readonly TokenSequence[]): Promise<Inference>;
+  /** Whether a batch can be run now; false while the engine process is started again. */
+  readonly ready: boolean;
+  /** Whether it never will again. */
+  readonly lost: boolean;
+  /** Times the engine process was started again. */
+  readonly restarts: number;
+  readonly window: WindowUse;
+  /** Runs the sequences as one batch. Rejects with an Error that has a stable `code`; 'worker-lost' if the engine process died. */
+  infer(model: string, sequences: readonly TokenSequence[]): Promise<BatchResult>;
+  /** Adds a model, or puts another in the place of one of its name, while the others go on. */
+  loadModel(file: string): Promise<ServedModel>;
+  unloadModel(name: string): Promise<void>;
+  /** A tile with a known answer through the device. Rejects where it fails, or gives another one. */
+  selfTest(): Promise<void>;
   close(): Promise<void>;
+  /** Called when the engine process ended and another is on its way (false), and when that one is ready (true). */
+  onReady?: ((ready: boolean, reason: string) => void) | undefined;
   /** Called once if the host can do no more: every inference rejects from then on. */
   onFailure?: ((error: Error) => void) | undefined;
 }

@@ -25,6 +25,7 @@ export class Presence {
   readonly #window: SendWindow;
   readonly #log: Log;
   #info: NodeInfo | undefined;
+  #state: NodeState = 'online';
   #retired = false;
 
   constructor(node: string, connection: Connection, window: SendWindow, log: Log) {
@@ -41,10 +42,8 @@ export class Presence {
   async nameInUse(): Promise<boolean> {
     const { mqtt, version } = this.#connection;
     const replyTo = topics.reply(String(mqtt.options.clientId));
-    const online = this.#heard(
-      topics.nodeState(this.#node),
-      RETAINED_MS,
-      (payload) => parseState(payload) === 'online',
+    const online = this.#heard(topics.nodeState(this.#node), RETAINED_MS, (payload) =>
+      ['online', 'draining'].includes(parseState(payload) ?? ''),
     );
     await mqtt.subscribeAsync([topics.nodeState(this.#node), replyTo], { qos: 1 });
     try {
@@ -91,6 +90,25 @@ export class Presence {
     await bounded(this.#publish(), PUBLISH_MS, 'the broker does not take the state of this node');
   }
 
+  /** The models changed. */
+  async update(info: NodeInfo): Promise<void> {
+    this.#info = info;
+    await this.#now();
+  }
+
+  async setState(state: NodeState): Promise<void> {
+    this.#state = state;
+    await this.#now();
+  }
+
+  /** Publishes what is true now; a broker that is not there gets it when it is. */
+  async #now(): Promise<void> {
+    if (!this.#connection.mqtt.connected) return;
+    await bounded(this.#publish(), PUBLISH_MS, 'no acknowledgement in time').catch((error) =>
+      this.#failed(error),
+    );
+  }
+
   /** Publishes "offline" if "online" ever was; the info stays, as what the node was last. */
   async retire(): Promise<void> {
     this.#retired = true;
@@ -104,7 +122,7 @@ export class Presence {
   async #publish(): Promise<void> {
     if (this.#retired || !this.#info) return;
     await this.#window.publish(topics.nodeInfo(this.#node), JSON.stringify(this.#info), { retain: true });
-    await this.#window.publish(topics.nodeState(this.#node), statePayload('online'), { retain: true });
+    await this.#window.publish(topics.nodeState(this.#node), statePayload(this.#state), { retain: true });
   }
 
   #failed(error: unknown): void {

@@ -3,59 +3,126 @@
  * an exception.
  */
 import { performance } from 'node:perf_hooks';
-import type { Answer, BatchAnswer, ErrorCode, Failure, RequestPayload, Result } from '../client/wire.js';
+import type { Codec, ErrorCode, Failure, Priority } from '../client/wire.js';
+import { PRIORITIES } from '../client/wire.js';
 import type { Address } from './address.js';
-import { toTaskResult } from './answer.js';
 import type { Limits } from './config.js';
-import { checkRequest, decodePayload } from './decode.js';
-import type { Inference, InferenceHost, ServedModel } from './engine.js';
+import { decodePayload } from './decode.js';
+import type { InferenceHost } from './engine.js';
 import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 import type { Log } from './log.js';
-import { inputCount, type Sequence, toSequences } from './sequences.js';
+import type { Meter } from './meter.js';
+import { Cancel, Dispatcher } from './queue/dispatcher.js';
+import { type ResultAnswer, Work } from './work.js';
+
+/** A message that asks for something, as it came. */
+export interface Message {
+  /** The model that the topic names, valid or not. */
+  readonly model: string;
+  readonly payload: Uint8Array;
+  readonly contentType?: string | undefined;
+  /** MQTT 5 properties; for 3.1.1 the payload has them. */
+  readonly responseTopic?: string | undefined;
+  /** Seconds after which nobody waits for the answer. */
+  readonly expiry?: number | undefined;
+  /** Overrides the payload's. */
+  readonly priority?: string | undefined;
+}
 
 /** A request that has arrived and is not answered yet. */
 export interface IncomingRequest {
+  /** Number of the request since the start, for logs. */
+  readonly number: number;
   readonly address: Address;
-  /** The model that the topic names, valid or not. */
   readonly model: string;
+  readonly codec: Codec;
+  /** Whom the answer goes to. */
+  readonly client: string;
   /** Milliseconds of performance.now(). */
   readonly arrived: number;
+  readonly deadline: number | undefined;
+  readonly priority: Priority | undefined;
   readonly body: unknown;
   readonly failure: RequestFailure | undefined;
+  /** For a requester who takes it back. */
+  readonly cancel: Cancel;
 }
 
-export type AnyAnswer = Answer<Result> | BatchAnswer<Result> | Failure;
+export type AnyAnswer = ResultAnswer | Failure;
 
 export interface RequestsOptions {
   readonly node: string;
   readonly host: InferenceHost;
   readonly limits: Limits;
   readonly log: Log;
+  readonly meter?: Meter | undefined;
 }
 
 const milliseconds = (value: number) => Math.round(value * 1000) / 1000;
 
 export class Requests {
   readonly #options: RequestsOptions;
-  /** Sequences accepted and not yet answered. */
-  #queued = 0;
+  readonly #queue: Dispatcher;
   readonly #open = new Set<(failure: RequestFailure) => void>();
   #refusal: (() => RequestFailure) | undefined;
+  #count = 0;
 
   constructor(options: RequestsOptions) {
     this.#options = options;
+    const { host, limits, log, meter } = options;
+    this.#queue = new Dispatcher({
+      host,
+      limits,
+      trace: (decision) => {
+        meter?.decided(decision);
+        log.trace(decision, 'queue');
+      },
+      onBatch: (batch, times) => meter?.batch(batch, times),
+    });
+    host.onReady = (ready, reason) => {
+      log[ready ? 'info' : 'warn'](
+        { waiting: this.#queue.waiting, reason },
+        ready ? 'engine ready' : 'engine lost',
+      );
+      if (ready) this.#queue.pump();
+    };
   }
 
   /** Sequences accepted and not yet answered. */
   get queued(): number {
-    return this.#queued;
+    return this.#queue.load;
+  }
+
+  /** Sequences that wait for the engine. */
+  get waiting(): number {
+    return this.#queue.waiting;
+  }
+
+  /** Batches that the engine has. */
+  get running(): number {
+    return this.#queue.running;
+  }
+
+  /** Requests that arrived and are not answered. */
+  get open(): number {
+    return this.#open.size;
   }
 
   /** Reads a payload as far as needed to know where its answer goes. Never throws. */
-  read(model: string, payload: Uint8Array): IncomingRequest {
+  read({ model, payload, contentType, responseTopic, expiry, priority }: Message): IncomingRequest {
     const arrived = performance.now();
-    return { model, arrived, ...decodePayload(payload, this.#options.limits.payloadBytes) };
+    const decoded = decodePayload(payload, this.#options.limits.payloadBytes, contentType);
+    return {
+      number: this.#count++,
+      model,
+      arrived,
+      client: responseTopic ?? decoded.address.replyTo ?? '',
+      deadline: expiry === undefined ? undefined : arrived + expiry * 1000,
+      priority: PRIORITIES.find((each) => each === priority),
+      cancel: new Cancel(),
+      ...decoded,
+    };
   }
 
   /** Works until there is an answer. Never rejects. */
@@ -64,11 +131,16 @@ export class Requests {
       const give = (failure: RequestFailure) => settle(this.failure(request.address, failure));
       // A promise keeps its first answer: a result that comes after the request was given up changes nothing.
       const settle = (answer: AnyAnswer) => {
-        this.#open.delete(give);
+        if (!this.#open.delete(give)) return;
+        this.#options.meter?.answered(
+          this.#options.host.models.has(request.model) ? request.model : undefined,
+          'error' in answer ? answer.error.code : 'ok',
+          performance.now() - request.arrived,
+        );
         resolve(answer);
       };
       this.#open.add(give);
-      this.#run(request).then(settle, (error: unknown) => give(this.#asFailure(error, request.model)));
+      this.#run(request).then(settle, (error: unknown) => give(this.#asFailure(error, request)));
     });
   }
 
@@ -82,6 +154,11 @@ export class Requests {
     for (const give of [...this.#open]) give(new RequestFailure(code, message));
   }
 
+  /** A model is gone: its place in the queue's books, not what waits. */
+  forget(model: string): void {
+    this.#queue.forget(model);
+  }
+
   /** The payload of an error answer. */
   failure(address: Address, { code, message }: Pick<RequestFailure, 'code' | 'message'>): Failure {
     return {
@@ -91,66 +168,32 @@ export class Requests {
     };
   }
 
-  async #run(incoming: IncomingRequest): Promise<Answer<Result> | BatchAnswer<Result>> {
-    const { host, limits } = this.#options;
+  async #run(incoming: IncomingRequest): Promise<ResultAnswer> {
+    const { host, limits, node } = this.#options;
     if (this.#refusal) throw this.#refusal();
     if (incoming.failure) throw incoming.failure;
     const model = host.models.get(incoming.model);
     if (!model) throw this.#unknownModel(incoming.model);
-    const request = checkRequest(incoming.body, limits.inputs);
-
-    if (request.top !== undefined && model.task !== 'sequence-classification')
-      throw new RequestFailure(
-        'bad_request',
-        `"top" is for models that give one label; ${model.name} does ${model.task}`,
-      );
-
-    const count = inputCount(request);
-    if (this.#queued + count > limits.queue)
-      throw new RequestFailure(
-        'busy',
-        `${this.#queued} of ${limits.queue} sequences are waiting; try again later`,
-      );
-    this.#queued += count;
-    try {
-      const sequences = toSequences(request, model, limits.textChars);
-      checkAnswerSize(sequences, model, limits.answerNumbers);
-      const inference = await host.infer(
-        model.name,
-        sequences.map(({ ids, types }) => ({ ids, ...(types && { types }) })),
-      );
-      return this.#compose(incoming, request, model, sequences, inference);
-    } finally {
-      this.#queued -= count;
-    }
-  }
-
-  #compose(
-    incoming: IncomingRequest,
-    request: RequestPayload,
-    model: ServedModel,
-    sequences: readonly Sequence[],
-    { logits, timings }: Inference,
-  ): Answer<Result> | BatchAnswer<Result> {
-    const results = sequences.map((sequence, index) =>
-      toTaskResult(logits[index] ?? new Float32Array(), model, sequence, request),
-    );
-    const { id } = incoming.address;
-    const common = {
-      ...(id === undefined ? {} : { id }),
-      model: { name: model.name, id: model.id },
-      device: this.#options.host.device.uri,
-      node: this.#options.node,
+    const work = new Work(incoming.body, model, limits, incoming.codec);
+    const { client, deadline, cancel } = incoming;
+    // Before the texts are made into tokens, which is most of the work that a refused request makes.
+    this.#queue.admit(client, work.count);
+    const { logits, timings } = await this.#queue.infer(model.name, work.tokenise(), {
+      client,
+      deadline,
+      priority: incoming.priority ?? work.priority,
+      cancel,
+    });
+    return work.answer(logits, {
+      id: incoming.address.id,
+      device: host.device.uri,
+      node,
       timings: {
         queue_ms: milliseconds(timings.queueMs),
         compute_ms: milliseconds(timings.computeMs),
         total_ms: milliseconds(performance.now() - incoming.arrived),
       },
-    };
-    const [first] = results;
-    if (first && request.text !== undefined) return { ...common, ...first };
-    // A list of one can be read either way.
-    return results.length === 1 ? { ...common, ...first, results } : { ...common, results };
+    });
   }
 
   #unknownModel(name: string): RequestFailure {
@@ -161,34 +204,19 @@ export class Requests {
     );
   }
 
-  #asFailure(error: unknown, model: string): RequestFailure {
+  #asFailure(error: unknown, { model, number }: IncomingRequest): RequestFailure {
     if (error instanceof RequestFailure) return error;
     const { log } = this.#options;
     const code = (error as { code?: unknown } | null)?.code;
+    if (code === 'unknown-model') return this.#unknownModel(model);
     if (typeof code === 'string' && ENGINE_CODES.test(code)) {
-      log.error({ model, code, reason: messageOf(error) }, 'the engine failed on a request');
+      log.error({ request: number, model, code, reason: messageOf(error) }, 'the engine failed on a request');
       return new RequestFailure('device_error', `the engine failed: ${messageOf(error)}`);
     }
-    log.error({ model, err: error }, 'a request failed in the node itself');
+    log.error({ request: number, model, err: error }, 'a request failed in the node itself');
     return new RequestFailure('internal', 'the node failed on this request; its log has the details');
   }
 }
 
-/** Throws RequestFailure before anything runs: an answer that nobody could deliver is not worth computing. */
-function checkAnswerSize(
-  sequences: readonly Sequence[],
-  { output, name, task }: ServedModel,
-  most: number,
-): void {
-  if (!output.perToken) return;
-  const tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
-  const numbers = tokens * output.width;
-  if (numbers > most)
-    throw new RequestFailure(
-      'payload_too_large',
-      `${task} by ${name} gives ${output.width} numbers for each of ${tokens} tokens, ${numbers} in all; this node sends ${most}; send fewer or shorter inputs`,
-    );
-}
-
-/** Codes of the runtime that mean the device or its worker, not this request. */
-const ENGINE_CODES = /^(device-.*|closed|worker-.*|no-device|incompatible|gone|window-full)$/;
+/** Codes of the runtime that mean the device or the engine process, not this request. */
+const ENGINE_CODES = /^(device-.*|closed|worker-.*|no-device|incompatible|gone|window-full|model-changed)$/;

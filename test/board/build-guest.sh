@@ -59,9 +59,10 @@ cp "$cache/kernel/boot/vmlinuz-$release" "$out/Image"
 # The base: libraries, Node, busybox, modules in the order they load.
 base=$build/base
 cp -a "$cache/root" "$base"
-mkdir -p "$base"/{proc,sys,dev,tmp,run,etc/beta,root,sbin,opt/beta,var/lib/beta,lib/modules}
+mkdir -p "$base"/{proc,sys,dev,tmp,run,etc/beta/boards,root,sbin,opt/beta,var/lib/beta,lib/modules}
 ln -sf busybox "$base/bin/sh"
 install -m 755 "$here/guest/init" "$base/init"
+install -m 644 "$here/guest/qemu.yaml" "$base/etc/beta/boards/qemu.yaml"
 modules=$cache/kernel/lib/modules/$release/kernel/drivers
 for module in uio/uio net/phy/libphy net/mdio/fwnode_mdio net/phy/fixed_phy net/mdio/of_mdio net/phy/phylink net/phy/marvell net/ethernet/cadence/macb; do
   cp "$modules/$module.ko" "$base/lib/modules/"
@@ -83,6 +84,7 @@ cp "$root/package.json" "$root/package-lock.json" "$project/"
 (cd "$project" && npm ci --silent --omit=dev --ignore-scripts --os=linux --cpu=arm64 --libc=glibc)
 cp -a "$root/dist" "$root/models" "$root/firmware-config" "$project/"
 cp "$root/native/build/aarch64/libbeta.so" "$project/native/build/libbeta.so"
+cp "$here/guest/exercise.mjs" "$project/"
 find "$project/node_modules" \( -name '*.map' -o -name '*.md' -o -name '*.ts' \) -delete
 pack "$build/project" >>"$out/initrd"
 echo "guest: Linux $release, Node $node_version, $(du -m "$out/initrd" | cut -f1) MiB of initrd"

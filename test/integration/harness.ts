@@ -18,9 +18,22 @@ export function settingsFor(node: string, url?: string, changes: Partial<Setting
     node,
     device: 'emu:',
     broker:
-      url === undefined ? undefined : { url, username: undefined, password: undefined, clientId: undefined },
+      url === undefined
+        ? undefined
+        : {
+            url,
+            username: undefined,
+            password: undefined,
+            clientId: undefined,
+            tls: undefined,
+            sessionSeconds: 0,
+          },
     embedded: url === undefined ? { host: '127.0.0.1', port: 0 } : undefined,
     models: ['intents.beta'],
+    modelFolder: undefined,
+    commands: true,
+    telemetrySeconds: 0,
+    http: undefined,
     limits: { ...parseConfig({ version: 1 }).limits, ...changes },
     logLevel: 'debug',
   };

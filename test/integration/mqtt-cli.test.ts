@@ -185,7 +185,13 @@ it('the ready text can be read, and its command pasted', () => {
     models: [{ name: 'intents', id: 'intents@0123', labels: 150, max_tokens: 128 }],
     limits: { payload_bytes: 1, inputs: 1, queue: 1, text_chars: 1 },
   };
-  const text = readyText({ info, brokerUrl: 'mqtt://127.0.0.1:1883', embedded: true, protocolVersion: 4 });
+  const text = readyText({
+    info,
+    brokerUrl: 'mqtt://127.0.0.1:1883',
+    embedded: true,
+    protocolVersion: 4,
+    httpUrl: undefined,
+  });
   expect(text).toBe(`beta 0.1.0: node kitchen is online
   model   intents@0123: 150 labels, up to 128 tokens
   device  emu: (emulator 1.0)

@@ -28,7 +28,7 @@ describe.each([
     await wire.subscribe(REPLY);
     await wire.subscribe('beta/1/node/kitchen/state');
     for (let index = 0; index < 5; index++) await wire.send(TOPIC, { text: 'a' }, REPLY, `${index}`);
-    await wire.until(() => running.host.seen.length === 5, 'the requests to arrive');
+    await wire.until(() => running.daemon.queued === 5, 'the requests to arrive');
     const answers = () => wire.on(REPLY).map(({ text }) => JSON.parse(text));
     return { ...running, wire, release, answers };
   }

@@ -43,7 +43,7 @@ describe.each([
           model: { name: 'intents', id: 'intents@0123456789ab' },
           device: 'emu:',
           node: 'kitchen',
-          timings: { queue_ms: 0.25, compute_ms: 1.5, total_ms: expect.any(Number) },
+          timings: { queue_ms: expect.any(Number), compute_ms: 1.5, total_ms: expect.any(Number) },
         },
       ]);
     },

@@ -25,7 +25,7 @@ import { torchSave } from '../oracle/torch-file.js';
 import { settingsFor } from './harness.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-const WORKER = new URL('../../dist/runtime/worker.js', import.meta.url);
+const WORKER = new URL('../../dist/runtime/engine.js', import.meta.url);
 
 function beta(
   args: readonly string[],
@@ -251,7 +251,7 @@ describe('over MQTT', () => {
     daemon = await Daemon.start({
       settings: { ...settings, limits },
       log: pino({ level: 'silent' }),
-      startHost: ({ device, models }) => EngineHost.start({ device, models, worker: WORKER }),
+      startHost: ({ device, models }) => EngineHost.start({ device, models, module: WORKER }),
     });
     client = await BetaClient.connect(daemon.brokerUrl);
   });

@@ -67,7 +67,9 @@ static int note_gone(struct board *board, int result) {
 
 static int alive(beta_device *device) {
   struct board *board = (struct board *)device;
-  return note_gone(board, beta_uio_unmask(&board->uio));
+  /* A device that is gone is ready for a read that fails. */
+  const int found = note_gone(board, beta_uio_wait(&board->uio, 0));
+  return found < 0 ? found : 0;
 }
 
 static int irq_wait(beta_device *device, uint32_t timeout_us) {
@@ -167,8 +169,6 @@ static int take_over(struct board *board) {
     return beta_fail(-EBUSY, "uio:%s: the engine does not stop (STATUS 0x%X after %u ms); load the bitstream again", board->uio.name,
                      (unsigned)reg_read(&board->base, BETA_REG_STATUS), STOP_US / 1000);
   }
-  const int failed = beta_uio_unmask(&board->uio);
-  if (failed != 0) return failed;
   memset(board->base.window, 0, (size_t)board->base.window_bytes);
   return beta_dma_sync_for_device(&board->dma, 0, (uint32_t)board->base.window_bytes);
 }

@@ -99,6 +99,20 @@ static int open_files(struct beta_uio *uio) {
   return failed != 0 ? failed : open_file(uio, irq, O_NOCTTY, &uio->irq_fd);
 }
 
+static int fail_gone(const struct beta_uio *uio, const char *what, int error) {
+  return beta_fail(-EIO, "uio:%s: the device is gone (/dev/uio%u: %s: %s); was the overlay removed, or the driver unbound, or has it no interrupt?",
+                   uio->name, uio->number, what, error == 0 ? "end of file" : strerror(error));
+}
+
+/* 1 unmasks, 0 masks. */
+static int control(struct beta_uio *uio, uint32_t word) {
+  ssize_t put;
+  do put = write(uio->irq_fd, &word, sizeof word);
+  while (put < 0 && errno == EINTR);
+  uio->unmasked = put == sizeof word && word == 1;
+  return put == sizeof word ? 0 : fail_gone(uio, "write", put < 0 ? errno : 0);
+}
+
 int beta_uio_open(const char *name, size_t bytes, struct beta_uio *uio) {
   memset(uio, 0, sizeof *uio);
   uio->map_fd = uio->irq_fd = -1;
@@ -117,6 +131,7 @@ int beta_uio_open(const char *name, size_t bytes, struct beta_uio *uio) {
                  : beta_fail(-errno, "uio:%s: /dev/uio%u cannot be locked (%s)", name, uio->number, strerror(errno));
   }
   if (failed == 0) failed = map_registers(uio, bytes);
+  if (failed == 0) failed = control(uio, 0); /* masked until somebody waits; refused where the device has no interrupt */
   if (failed != 0) {
     beta_uio_close(uio);
     return failed;
@@ -136,18 +151,7 @@ void beta_uio_close(struct beta_uio *uio) {
   uio->map_fd = uio->irq_fd = -1;
 }
 
-static int fail_gone(const struct beta_uio *uio, const char *what, int error) {
-  return beta_fail(-EIO, "uio:%s: the device is gone (/dev/uio%u: %s: %s); was the overlay removed or the driver unbound?",
-                   uio->name, uio->number, what, error == 0 ? "end of file" : strerror(error));
-}
-
-int beta_uio_unmask(struct beta_uio *uio) {
-  const uint32_t one = 1;
-  ssize_t put;
-  do put = write(uio->irq_fd, &one, sizeof one);
-  while (put < 0 && errno == EINTR);
-  return put == sizeof one ? 0 : fail_gone(uio, "write", put < 0 ? errno : 0);
-}
+int beta_uio_unmask(struct beta_uio *uio) { return uio->unmasked ? 0 : control(uio, 1); }
 
 int beta_uio_wait(struct beta_uio *uio, uint32_t timeout_us) {
   struct pollfd file = {.fd = uio->irq_fd, .events = POLLIN};
@@ -160,6 +164,7 @@ int beta_uio_wait(struct beta_uio *uio, uint32_t timeout_us) {
   const ssize_t got = read(uio->irq_fd, &total, sizeof total);
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return 0;
   if (got != sizeof total) return fail_gone(uio, "read", got < 0 ? errno : 0);
+  uio->unmasked = false; /* by the handler */
   const uint32_t since = uio->counted ? total - uio->count : 1;
   uio->counted = true;
   uio->count = total;

@@ -20,6 +20,7 @@ struct beta_uio {
   volatile uint32_t *registers; /* the register page, inside the mapping */
   uint32_t count;               /* total of interrupts at the last read, if `counted` */
   bool counted;
+  bool unmasked;                /* and no interrupt was read since */
   uint64_t taken;               /* interrupts that woke us */
   uint64_t missed;              /* interrupts that the total counted and no read of ours saw */
 };
@@ -31,7 +32,9 @@ struct beta_uio {
 int beta_uio_open(const char *name, size_t bytes, struct beta_uio *uio);
 void beta_uio_close(struct beta_uio *uio);
 
-/* Unmasks the interrupt: 0, or -EIO when the device is gone. */
+/*
+ * Unmasks the interrupt, unless it is: unmasked twice, a level that stays high would count twice. 0, or -EIO when the device is gone.
+ */
 int beta_uio_unmask(struct beta_uio *uio);
 
 /* Waits for an interrupt: 0 (also after a signal), 1 after timeout_us, or -EIO when the device is gone. */

@@ -50,7 +50,28 @@ void beta_avx2_hold_plane(const beta_pair *pair, uint8_t flip, uint32_t plane, u
                           uint8_t *to, size_t stride, uint16_t counts[32]);
 
 /* Turns a square of 8 rows of 8 32-bit elements. */
-void beta_avx2_turn_square(__m256i x[8]);
+static inline void beta_avx2_turn_square(__m256i x[8]) {
+  __m256i y[8];
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < 8; i += 2) {
+    y[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (uint32_t i = 0; i < 8; i += 4) {
+    x[i] = _mm256_unpacklo_epi64(y[i], y[i + 2]);
+    x[i + 1] = _mm256_unpackhi_epi64(y[i], y[i + 2]);
+    x[i + 2] = _mm256_unpacklo_epi64(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm256_unpackhi_epi64(y[i + 1], y[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < 4; i++) {
+    y[i] = _mm256_permute2x128_si256(x[i], x[i + 4], 0x20);
+    y[i + 4] = _mm256_permute2x128_si256(x[i], x[i + 4], 0x31);
+  }
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < 8; i++) x[i] = y[i];
+}
 
 extern const struct beta_method beta_avx2_lookup;        /* held 1 bit, streamed 1, 2 or 4 */
 extern const struct beta_method beta_avx2_lookup_wide;   /* held 1 bit, streamed 8 */

@@ -41,26 +41,25 @@ static const struct beta_method *lookup_of(uint32_t low, uint32_t high) {
 static const struct beta_method *choose_of(const beta_qmm *job, bool *hold_a, bool has_vnni) {
   const uint32_t a = job->a.bits, b = job->b.bits;
   const uint32_t low = a < b ? a : b, high = a < b ? b : a;
-  const struct beta_method *method = &beta_avx2_dot;
+  *hold_a = a < b;
   if (low == 1 || (low == 2 && high <= 4)) {
-    method = lookup_of(low, high);
-  } else if (has_vnni) {
-    method = &beta_avx2_dot_vnni;
-  } else if (low == 8) {
-    method = &beta_avx2_dot_wide;
+    /* Of operands of the same width the larger: a row of indices is laid out many times faster than tables are made. */
+    if (a == b) *hold_a = job->m > job->n;
+    return lookup_of(low, high);
   }
-  /* Of operands of the same width B, whose results need no turning, unless it would leave lanes empty. */
-  *hold_a = a == b ? job->n < method->lanes && job->m > job->n : a < b;
-  return method;
+  /* Codes are laid out as fast as they are streamed, and results of B need no turning; but a small B would leave lanes empty. */
+  if (a == b) *hold_a = job->m > job->n && job->n < beta_avx2_dot.lanes;
+  if (has_vnni) return &beta_avx2_dot_vnni;
+  return low == 8 ? &beta_avx2_dot_wide : &beta_avx2_dot;
 }
 
 static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) { return choose_of(job, hold_a, false); }
 
 static const struct beta_method *choose_vnni(const beta_qmm *job, bool *hold_a) { return choose_of(job, hold_a, true); }
 
-const struct beta_kernel beta_kernel_avx2 = {"avx2", supported, choose, beta_avx2_epilogue, beta_avx2_turn};
+const struct beta_kernel beta_kernel_avx2 = {"avx2", supported, choose, beta_avx2_epilogue, beta_avx2_turn, NULL};
 
 const struct beta_kernel beta_kernel_avxvnni = {"avxvnni", supported_vnni, choose_vnni, beta_avx2_epilogue,
-                                                beta_avx2_turn};
+                                                beta_avx2_turn, NULL};
 
 #endif

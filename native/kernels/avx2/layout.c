@@ -136,27 +136,4 @@ void beta_avx2_hold_plane(const beta_pair *pair, uint8_t flip, uint32_t plane, u
   beta_store256(counts + 16, high);
 }
 
-void beta_avx2_turn_square(__m256i x[8]) {
-  __m256i y[8];
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 8; i += 2) {
-    y[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
-    y[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (uint32_t i = 0; i < 8; i += 4) {
-    x[i] = _mm256_unpacklo_epi64(y[i], y[i + 2]);
-    x[i + 1] = _mm256_unpackhi_epi64(y[i], y[i + 2]);
-    x[i + 2] = _mm256_unpacklo_epi64(y[i + 1], y[i + 3]);
-    x[i + 3] = _mm256_unpackhi_epi64(y[i + 1], y[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 4; i++) {
-    y[i] = _mm256_permute2x128_si256(x[i], x[i + 4], 0x20);
-    y[i + 4] = _mm256_permute2x128_si256(x[i], x[i + 4], 0x31);
-  }
-#pragma GCC unroll 8
-  for (uint32_t i = 0; i < 8; i++) x[i] = y[i];
-}
-
 #endif

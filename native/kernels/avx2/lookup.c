@@ -22,6 +22,7 @@
 #include <string.h>
 
 #define TABLES BETA_AVX2_ROWS /* of a step: streamed rows, or halves of rows */
+#define ROWS (2 * TABLES) /* streamed at once: results that are turned around then fill half a cache line */
 #define TABLE_BYTES 16u
 #define STEP_BYTES (TABLES * TABLE_BYTES)
 #define VECTORS 2u
@@ -41,7 +42,7 @@ static size_t held_bytes(const beta_pair *pair) {
 
 static size_t row_bytes(const beta_pair *pair) { return (size_t)beta_code_words(pair) * 64; }
 
-static size_t streamed_bytes(const beta_pair *pair) { return STREAMED_HEADER + row_bytes(pair) * TABLES; }
+static size_t streamed_bytes(const beta_pair *pair) { return STREAMED_HEADER + row_bytes(pair) * ROWS; }
 
 static struct beta_terms terms_of(const beta_pair *pair) {
   return beta_terms_of(beta_code_unsigned(&pair->held), beta_code_unsigned(&pair->streamed), pair->k);
@@ -255,38 +256,66 @@ static __m256i weights_of(const struct beta_terms *terms, uint32_t times) {
   return _mm256_set1_epi32((int32_t)((uint32_t)terms->product * (times << 16 | 1)));
 }
 
+/* What stays the same for all rows of a call. */
+struct product {
+  const beta_pair *pair;
+  uint32_t planes, words, groups;
+  bool wide;
+  size_t group_bytes;
+  __m256i weights;
+  const uint8_t *held;
+  size_t dot_stride;
+};
+
+/* The rows of a tile, at most TABLES tables' worth, and all groups. */
+static inline __attribute__((always_inline)) void multiply_rows(const struct product *product, const int32_t *row_terms,
+                                                                const uint8_t *codes, uint32_t rows, int32_t *dot) {
+  const uint32_t lanes = VECTORS * VECTOR_LANES / product->planes;
+  _Alignas(BETA_METHOD_ALIGN) uint8_t tables[CHUNK_WORDS * STEPS_PER_WORD * STEP_BYTES];
+  for (uint32_t w = 0; w < product->words; w += CHUNK_WORDS) {
+    const uint32_t chunk = product->words - w < CHUNK_WORDS ? product->words - w : CHUNK_WORDS;
+    build(codes + w * 64, row_bytes(product->pair), rows, chunk, product->wide, tables);
+    for (uint32_t g = 0; g < product->groups; g++) {
+      const uint8_t *group = product->held + g * product->group_bytes;
+      const int32_t *lane_terms = w == 0 ? (const int32_t *)(const void *)group : NULL;
+      struct sums sums[TABLES][VECTORS];
+      tile_of(product->pair->streamed.bits, group + HELD_HEADER + (size_t)w * STEPS_PER_WORD * INDEX_BYTES, tables,
+              chunk * STEPS_PER_WORD, sums);
+      for (uint32_t r = 0; r < rows; r++) {
+        const __m256i row_term = _mm256_set1_epi32(row_terms[r]);
+        struct target target = {product->weights, lane_terms, dot + r * product->dot_stride + g * lanes};
+        if (product->planes == 2) {
+          put_lanes(&target, &sums[r][0], &sums[r][1], row_term);
+          continue;
+        }
+        const struct sums *of = sums[product->wide ? 2 * r : r];
+        put_lanes(&target, &of[0], product->wide ? &of[VECTORS] : NULL, row_term);
+        target.dot += VECTOR_LANES;
+        if (lane_terms != NULL) target.terms += VECTOR_LANES;
+        put_lanes(&target, &of[1], product->wide ? &of[VECTORS + 1] : NULL, row_term);
+      }
+    }
+  }
+}
+
 static inline __attribute__((always_inline)) void multiply(const beta_pair *pair, uint32_t planes, bool wide,
                                                            const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                                                            uint32_t count, int32_t *dot, size_t dot_stride) {
   const struct beta_terms terms = terms_of(pair);
-  const uint32_t words = beta_code_words(pair), lanes = VECTORS * VECTOR_LANES / planes;
-  const size_t group_bytes = held_bytes(pair);
+  const struct product product = {.pair = pair,
+                                  .planes = planes,
+                                  .words = beta_code_words(pair),
+                                  .groups = groups,
+                                  .wide = wide,
+                                  .group_bytes = held_bytes(pair),
+                                  .weights = weights_of(&terms, wide ? 1u << SPLIT : planes == 2 ? 2 : 0),
+                                  .held = held,
+                                  .dot_stride = dot_stride};
   const int32_t *row_terms = (const int32_t *)(const void *)streamed;
-  const __m256i weights = weights_of(&terms, wide ? 1u << SPLIT : planes == 2 ? 2 : 0);
-  _Alignas(BETA_METHOD_ALIGN) uint8_t tables[CHUNK_WORDS * STEPS_PER_WORD * STEP_BYTES];
-  for (uint32_t w = 0; w < words; w += CHUNK_WORDS) {
-    const uint32_t chunk = words - w < CHUNK_WORDS ? words - w : CHUNK_WORDS;
-    build(streamed + STREAMED_HEADER + w * 64, row_bytes(pair), count, chunk, wide, tables);
-    for (uint32_t g = 0; g < groups; g++) {
-      const uint8_t *group = held + g * group_bytes;
-      const int32_t *lane_terms = w == 0 ? (const int32_t *)(const void *)group : NULL;
-      struct sums sums[TABLES][VECTORS];
-      tile_of(pair->streamed.bits, group + HELD_HEADER + (size_t)w * STEPS_PER_WORD * INDEX_BYTES, tables,
-              chunk * STEPS_PER_WORD, sums);
-      for (uint32_t r = 0; r < count; r++) {
-        const __m256i row_term = _mm256_set1_epi32(row_terms[r]);
-        struct target target = {weights, lane_terms, dot + r * dot_stride + g * lanes};
-        if (planes == 2) {
-          put_lanes(&target, &sums[r][0], &sums[r][1], row_term);
-          continue;
-        }
-        const struct sums *of = sums[wide ? 2 * r : r];
-        put_lanes(&target, &of[0], wide ? &of[VECTORS] : NULL, row_term);
-        target.dot += VECTOR_LANES;
-        if (lane_terms != NULL) target.terms += VECTOR_LANES;
-        put_lanes(&target, &of[1], wide ? &of[VECTORS + 1] : NULL, row_term);
-      }
-    }
+  const uint32_t step = wide ? TABLES / 2 : TABLES;
+  for (uint32_t r = 0; r < count; r += step) {
+    multiply_rows(&product, row_terms + r, streamed + STREAMED_HEADER + r * row_bytes(pair),
+                  count - r < step ? count - r : step, dot + r * dot_stride);
   }
 }
 
@@ -306,15 +335,15 @@ static void multiply_two(const beta_pair *pair, const uint8_t *held, uint32_t gr
 }
 
 const struct beta_method beta_avx2_lookup = {
-    "lookup", VECTORS * VECTOR_LANES, TABLES, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_one,
+    "lookup", VECTORS * VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL,
 };
 
 const struct beta_method beta_avx2_lookup_wide = {
-    "lookup-wide", VECTORS * VECTOR_LANES, TABLES / 2, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_wide,
+    "lookup-wide", VECTORS * VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_wide, NULL,
 };
 
 const struct beta_method beta_avx2_lookup_planes = {
-    "lookup-planes", VECTOR_LANES, TABLES, COLUMNS, held_bytes, streamed_bytes, hold_two, stream, multiply_two,
+    "lookup-planes", VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_two, stream, multiply_two, NULL,
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* Results turned around: four rows of 8 lanes become 8 rows of four. */
+/* Results turned around: 8 rows of 8 lanes, or four rows of 8 lanes, which become 8 rows of four. */
 #include "kernels/avx2/avx2.h"
 
 #if defined(__x86_64__)
@@ -22,9 +22,24 @@ static inline void turn_four(const int32_t *dot, size_t stride, int32_t *to, siz
   }
 }
 
+static inline void turn_eight(const int32_t *dot, size_t stride, int32_t *to, size_t to_stride) {
+  __m256i square[8];
+#pragma GCC unroll 8
+  for (uint32_t r = 0; r < 8; r++) square[r] = beta_load256(dot + r * stride);
+  beta_avx2_turn_square(square);
+#pragma GCC unroll 8
+  for (uint32_t l = 0; l < 8; l++) beta_store256(to + l * to_stride, square[l]);
+}
+
 void beta_avx2_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride) {
   const uint32_t whole_rows = rows / SQUARE * SQUARE, whole_lanes = lanes / STEP * STEP;
-  for (uint32_t r = 0; r < whole_rows; r += SQUARE) {
+  uint32_t r = 0;
+  for (; r + STEP <= rows; r += STEP) {
+    for (uint32_t l = 0; l < whole_lanes; l += STEP) {
+      turn_eight(dot + r * stride + l, stride, to + l * to_stride + r, to_stride);
+    }
+  }
+  if (r < whole_rows) {
     for (uint32_t l = 0; l < whole_lanes; l += STEP) {
       turn_four(dot + r * stride + l, stride, to + l * to_stride + r, to_stride);
     }

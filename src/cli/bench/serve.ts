@@ -1,208 +1,239 @@
-/** `beta bench serve`: the daemon behind a real broker, as its clients meet it. */
+/** `beta bench serve`: requests through a real broker to a real daemon, beside the broker's bare echo and the forward pass in process. */
 import type { Command } from 'commander';
-import { BetaClient } from '../../client/client.js';
-import { EchoProbe } from '../../client/echo.js';
 import { Device } from '../../device/device.js';
 import { resolveDeviceUri } from '../../device/discovery.js';
 import { Artifact } from '../../model/artifact/read.js';
-import { Session } from '../../runtime/session.js';
+import { type Sequence, Session } from '../../runtime/session.js';
 import { modelFile } from '../model-file.js';
 import { wholeNumber } from '../numbers.js';
-import { note, printFacts, printJson, printLine, printTable } from '../output.js';
-import { readTexts } from './batches.js';
+import { note, printJson, printTable } from '../output.js';
 import { seconds } from './seconds.js';
-import { closedLoop, forwardRate, type Load, type Outcome, openLoop, saturate } from './serve-modes.js';
-import { Stand } from './serve-stand.js';
+import { Load, type LoadResult } from './serve/load.js';
+import { childOf, cpuMicroseconds, residentBytes, startDaemon, startMosquitto } from './serve/processes.js';
 import { median, quantile, rounded } from './statistics.js';
 
 interface Options {
   readonly device: string;
   readonly broker?: string;
-  readonly texts?: string;
   readonly seconds: number;
+  readonly concurrency: number;
   readonly requests?: number;
-  readonly rate?: number;
-  readonly outstanding: number;
+  readonly words: number;
   readonly json?: true;
 }
 
 interface Row {
-  /** closed: one after another; saturated: many on the way; open: at a given rate. */
+  /** `closed`: one request after another; `saturated`: so many under way; `open`: so many a second, come what may. */
   readonly mode: 'closed' | 'saturated' | 'open';
-  /** Results a second. */
+  /** Answers a second; in an open loop the rate that was asked for. */
   readonly rate: number;
   readonly p50_ms: number;
   readonly p99_ms: number;
-  /** The broker's bare echo, and a forward pass of one sentence in this process; in turns with `closed`. */
-  readonly echo_p50_ms: number | null;
-  readonly forward_p50_ms: number | null;
-  readonly requests: number;
+  readonly echo_p50_ms: number;
+  readonly forward_p50_ms: number;
   readonly unanswered: number;
-  readonly busy: number;
-  /** saturated: sentences a second of batched forward passes in this process, and the share of it that was served. */
-  readonly forward_rate: number | null;
-  readonly of_forward: number | null;
-  /** Of the daemon with its engine, after a tenth of the load and at its end. */
-  readonly memory_mib: readonly [number, number] | null;
+  readonly requests: number;
+  readonly errors: Readonly<Record<string, number>>;
+  /** Sentences a second of the same texts in process, in batches of 64. */
+  readonly forward_rate: number;
+  /** CPU time of each process for one request, microseconds: it does not depend on what else the machine does. */
+  readonly cpu_us: Readonly<Record<string, number>>;
 }
 
-/** The device of both: one thread of arithmetic each, and never at the same time. */
-const DEVICE = 'emu:';
-/** Sentences where nobody gave any. */
-const TEXTS = [
-  'transfer ten dollars to my savings account',
-  'how warm is it in Bern',
-  'play some music',
-  'what is the balance on my card',
-  'book a table for two at eight',
-  'set an alarm for six in the morning',
-  'how do you say thank you in japanese',
-  'tell me when the next train to the airport leaves from here please',
-];
-/** Sentences of one batch of the forward passes in this process, where batching has nothing left to give. */
-const FORWARD_BATCH = 64;
-/** Of the saturated rate, where no other is asked for. */
-const OPEN_SHARE = 0.5;
-
-function row(mode: Row['mode'], outcome: Outcome, more: Partial<Row> = {}): Row {
-  const { latencies, busy, unanswered, seconds: took } = outcome;
-  if (latencies.length === 0) throw new Error(`${mode}: no request was answered with a result`);
-  return {
-    mode,
-    rate: rounded(latencies.length / took),
-    p50_ms: rounded(median(latencies)),
-    p99_ms: rounded(quantile(latencies, 0.99)),
-    echo_p50_ms: null,
-    forward_p50_ms: null,
-    requests: latencies.length + busy + unanswered,
-    unanswered,
-    busy,
-    forward_rate: null,
-    of_forward: null,
-    memory_mib: null,
-    ...more,
-  };
-}
-
-async function measure(stand: Stand, load: Load, session: Session, options: Options): Promise<Row[]> {
-  const { tokenizer, plan } = session.artifact;
-  const sequences = load.texts.map((text) => tokenizer.encode(text, plan.maxTokens));
-  const forward = (index: number) => session.run([sequences[index % sequences.length]!]);
-  const echo = await EchoProbe.connect(stand.broker);
-  try {
-    await saturate(load, options.outstanding, 4 * options.outstanding); // warm-up of everything
-    const closed = await closedLoop(load, echo, forward, options.seconds);
-    const rate = forwardRate(session, sequences, FORWARD_BATCH, options.seconds / 2);
-    const count = options.requests ?? Math.max(Math.round(rate * options.seconds), options.outstanding);
-    let early = 0;
-    const saturated = await saturate(load, options.outstanding, count, (sent) => {
-      if (early === 0 && sent >= count / 10) early = stand.memoryMib();
-      if (count > 100_000) note(`${sent} of ${count} requests`);
-    });
-    const late = stand.memoryMib();
-    // Before and after: the machine may have become faster or slower.
-    const forwards = (rate + forwardRate(session, sequences, FORWARD_BATCH, options.seconds / 2)) / 2;
-    const served = saturated.latencies.length / saturated.seconds;
-    const open = await openLoop(load, options.rate ?? Math.max(served * OPEN_SHARE, 1), options.seconds);
-    return [
-      row('closed', closed, {
-        echo_p50_ms: rounded(median(closed.echoes)),
-        forward_p50_ms: rounded(median(closed.forwards)),
-      }),
-      row('saturated', saturated, {
-        forward_rate: rounded(forwards),
-        of_forward: rounded(served / forwards, 3),
-        memory_mib: [rounded(early === 0 ? late : early), rounded(late)],
-      }),
-      row('open', open),
-    ];
-  } finally {
-    await echo.close();
-  }
-}
-
-function print(rows: readonly Row[], facts: readonly (readonly [string, string | number])[]): void {
-  const or = (value: number | null) => value ?? '';
-  printTable(
-    ['mode', 'requests', 'rate/s', 'p50 ms', 'p99 ms', 'echo p50', 'forward p50', 'busy', 'unanswered'],
-    rows.map((r) => [
-      r.mode,
-      r.requests,
-      r.rate,
-      r.p50_ms,
-      r.p99_ms,
-      or(r.echo_p50_ms),
-      or(r.forward_p50_ms),
-      r.busy,
-      r.unanswered,
-    ]),
-  );
-  printLine();
-  printFacts(facts);
-}
+/** Shares of the saturated rate that an open loop asks for. */
+const OPEN = [0.25, 0.5, 0.75];
+const BATCH = 64;
+/** Runs that are not counted. */
+const WARM_UP = 5;
 
 export function register(bench: Command): void {
   bench
     .command('serve')
-    .summary('measure the daemon behind a broker')
+    .summary('measure requests over MQTT')
     .description(
-      'Starts mosquitto and the daemon, each in a process of its own, and loads them with JSON requests at QoS 1: one after another (with the echo of the bare broker and forward passes in this process, in turns), as many as the daemon takes (beside the rate of batched forward passes in this process), and at a steady rate (latencies from when a request was due).',
+      'Starts mosquitto and a daemon, and measures requests: one after another, many at once, and at fixed rates, where latency counts from when a request was due. In the same run: the bare echo of the broker (a message to oneself), and the forward pass in this process, alone.',
     )
-    .argument('<model>', 'artifact, or the name of a bundled model')
-    .option('--device <uri>', 'of the daemon, and of the forward passes in this process', DEVICE)
-    .option('--broker <url>', 'measure with a broker that runs already')
-    .option('--texts <file>', 'sentences: the lines of a file')
-    .option('--seconds <n>', 'time for each mode', seconds, 5)
-    .option('--requests <n>', 'length of the saturated load, in place of its time', wholeNumber(1, 1e9))
-    .option('--rate <n>', 'requests a second of the open loop (default: half the saturated rate)', Number)
-    .option('--outstanding <n>', 'requests on the way in the saturated load', wholeNumber(1, 100_000), 256)
+    .argument('[model]', 'artifact, or the name of a bundled model', 'intents')
+    .option('--device <uri>', 'where to run', 'auto')
+    .option('--broker <url>', 'use this broker instead of starting mosquitto')
+    .option('--seconds <n>', 'time for each row', seconds, 3)
+    .option('--concurrency <n>', 'requests under way when saturated', wholeNumber(1, 60_000), 512)
+    .option('--requests <n>', 'requests when saturated, instead of a time', wholeNumber(1, 100_000_000))
+    .option('--words <n>', 'words of a request', wholeNumber(1, 64), 8)
     .option('--json', 'print as JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ beta bench serve intents\n  $ beta bench serve intents --requests 1000000 --json\n  $ beta bench serve model.beta --texts lines.txt --rate 200 --broker mqtt://127.0.0.1:1883',
+      '\nExamples:\n  $ beta bench serve\n  $ beta bench serve model.beta --seconds 5 --json\n  $ beta bench serve --requests 1000000 --json',
     )
-    .action(async (model: string, options: Options, command: Command) => {
-      if (options.rate !== undefined && !(options.rate > 0)) command.error('error: --rate must be above 0');
-      const file = modelFile(model);
-      const artifact = Artifact.open(file);
-      const uri = resolveDeviceUri(options.device, note);
-      const texts = options.texts === undefined ? TEXTS : readTexts(options.texts).slice(0, 4096);
-      const stand = await Stand.start({
-        model: file,
-        device: uri,
-        broker: options.broker,
-        queue: Math.max(4096, 2 * options.outstanding),
-      });
-      try {
-        const client = await BetaClient.connect(stand.broker);
-        const device = Device.open(uri);
-        try {
-          const session = new Session(device, artifact);
-          const rows = await measure(stand, { client, model: artifact.name, texts }, session, options);
-          if (options.json) return printJson({ rows, model: artifact.id, device: uri });
-          const [closed, saturated] = rows as [Row, Row, Row];
-          const way = closed.p50_ms - closed.forward_p50_ms!;
-          print(rows, [
-            ['model', artifact.id],
-            [
-              'on the way',
-              `${rounded(way)} ms, ${(way / closed.echo_p50_ms!).toFixed(2)} times the bare echo`,
-            ],
-            [
-              'saturated',
-              `${(saturated.of_forward! * 100).toFixed(1)} % of ${saturated.forward_rate} sentences/s forward in this process`,
-            ],
-            [
-              'memory',
-              `${saturated.memory_mib![0]} MiB after a tenth of the load, ${saturated.memory_mib![1]} MiB at its end`,
-            ],
-          ]);
-        } finally {
-          device.close();
-          await client.close();
-        }
-      } finally {
-        await stand.stop();
-      }
+    .action(async (model: string, options: Options) => {
+      const report = await measure(modelFile(model), options);
+      if (options.json) return printJson(report);
+      printTable(
+        [
+          'mode',
+          'rate/s',
+          'p50 ms',
+          'p99 ms',
+          'echo p50 ms',
+          'forward p50 ms',
+          'forward rate/s',
+          'unanswered',
+          'errors',
+        ],
+        report.rows.map((row) => [
+          row.mode,
+          row.rate,
+          row.p50_ms,
+          row.p99_ms,
+          row.echo_p50_ms,
+          row.forward_p50_ms,
+          row.forward_rate,
+          row.unanswered,
+          Object.values(row.errors).reduce((a, b) => a + b, 0),
+        ]),
+      );
+      const { rss_before: before, rss_after: after, loop_delay_p99_ms: loop } = report.daemon;
+      note(
+        `daemon: ${rounded(after / 1e6)} MB after, ${rounded(before / 1e6)} MB after warm-up; event loop at most ${loop} ms late in 99 of 100 cases`,
+      );
     });
+}
+
+async function measure(file: string, options: Options) {
+  const artifact = Artifact.open(file);
+  const device = resolveDeviceUri(options.device, note);
+  const texts = sentences(artifact, options.words);
+  const payloads = texts.map((text) => JSON.stringify({ text }));
+  const alone = inProcess(artifact, device, texts, options.seconds);
+  const stops: (() => Promise<void>)[] = [];
+  try {
+    const broker = options.broker === undefined ? await startMosquitto() : undefined;
+    if (broker) stops.push(broker.stop);
+    const url = options.broker ?? broker!.url;
+    const daemon = await startDaemon(url, file, device);
+    stops.push(daemon.stop);
+    const load = await Load.connect(url);
+    stops.push(() => load.close());
+    const topic = `beta/1/node/${daemon.info.node}/infer/${artifact.name}`;
+    await load.closed(topic, payloads, options.concurrency, { seconds: Math.min(2, options.seconds) });
+    await load.echo(payloads[0]!, 0.5);
+    const before = residentBytes(daemon.pid);
+    const pids = {
+      client: process.pid,
+      daemon: daemon.pid,
+      engine: childOf(daemon.pid),
+      ...(broker && { broker: broker.pid }),
+    };
+    const cpu = (): Record<string, number> =>
+      Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuMicroseconds(pid)]));
+    const rows: Row[] = [];
+    const row = async (mode: Row['mode'], run: () => Promise<LoadResult>, asked?: number) => {
+      const echo = median(await load.echo(payloads[0]!, Math.min(1, options.seconds)));
+      const cpuBefore = cpu();
+      const { latencies, seconds: took, unanswered, sent, errors } = await run();
+      const cpuAfter = cpu();
+      rows.push({
+        mode,
+        rate: rounded(asked ?? latencies.length / took),
+        p50_ms: rounded(median(latencies)),
+        p99_ms: rounded(quantile(latencies, 0.99)),
+        echo_p50_ms: rounded(echo),
+        forward_p50_ms: rounded(alone.p50),
+        unanswered,
+        requests: sent,
+        errors,
+        forward_rate: rounded(alone.rate),
+        cpu_us: Object.fromEntries(
+          Object.entries(cpuAfter).map(([name, us]) => [name, Math.round((us - cpuBefore[name]!) / sent)]),
+        ),
+      });
+    };
+    await row('closed', () => load.closed(topic, payloads, 1, { seconds: options.seconds }));
+    const { seconds: time, requests, concurrency } = options;
+    await row('saturated', () =>
+      load.closed(topic, payloads, concurrency, {
+        seconds: time,
+        ...(requests !== undefined && { requests }),
+      }),
+    );
+    const loop = await loopDelay(daemon.info.http);
+    const full = rows.at(-1)!.rate;
+    for (const share of OPEN) {
+      const rate = rounded(full * share, 2);
+      await row('open', () => load.open(topic, payloads, rate, options.seconds), rate);
+    }
+    return {
+      rows,
+      forward_cpu_us: Math.round(alone.cpu),
+      daemon: { rss_before: before, rss_after: residentBytes(daemon.pid), loop_delay_p99_ms: loop },
+      model: artifact.id,
+      device,
+      broker: broker ? 'mosquitto' : url,
+      words: options.words,
+      concurrency: options.concurrency,
+    };
+  } finally {
+    for (const stop of stops.reverse()) await stop().catch((error: Error) => note(error.message));
+  }
+}
+
+/** Texts of words that the tokenizer knows, of different lengths as people write: half to one and a half times `words`. */
+function sentences(artifact: Artifact, words: number): string[] {
+  const list =
+    'transfer ten dollars to my savings account please what is the weather in oslo tomorrow book a flight for two'.split(
+      ' ',
+    );
+  let state = 7;
+  const next = (limit: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+  const texts = Array.from({ length: 256 }, () => {
+    const count = Math.max(1, Math.round(words / 2) + next(words + 1));
+    return Array.from({ length: count }, () => list[next(list.length)]).join(' ');
+  });
+  const longest = texts.find((text) => artifact.tokenizer.encode(text, artifact.plan.maxTokens).truncated);
+  if (longest !== undefined) throw new Error(`${words} words are too many for ${artifact.name}`);
+  return texts;
+}
+
+/** The same texts on the same device in this process: milliseconds of one, and sentences a second in batches. */
+function inProcess(
+  artifact: Artifact,
+  uri: string,
+  texts: readonly string[],
+  time: number,
+): { p50: number; rate: number; cpu: number } {
+  const device = Device.open(uri);
+  try {
+    const session = new Session(device, artifact);
+    const sequences: Sequence[] = texts.map((text) =>
+      artifact.tokenizer.encode(text, artifact.plan.maxTokens),
+    );
+    const runs = (batch: number) => {
+      const at = (index: number) => sequences[index % sequences.length]!;
+      const times: number[] = [];
+      const end = performance.now() + time * 500;
+      for (let i = 0; times.length < 20 || performance.now() < end; i += batch)
+        times.push(session.run(Array.from({ length: batch }, (_, j) => at(i + j))).times.total);
+      return times.slice(WARM_UP);
+    };
+    const single = runs(1);
+    const cpu = process.cpuUsage();
+    const batches = runs(BATCH);
+    const { user, system } = process.cpuUsage(cpu);
+    return {
+      p50: median(single),
+      rate: (BATCH * 1000) / median(batches),
+      cpu: (user + system) / ((batches.length + WARM_UP) * BATCH),
+    };
+  } finally {
+    device.close();
+  }
+}
+
+async function loopDelay(http: string): Promise<number | null> {
+  const text = await (await fetch(`${http}/metrics`)).text();
+  const found = /^beta_event_loop_delay_p99_seconds (\S+)/m.exec(text)?.[1];
+  return found === undefined ? null : rounded(Number(found) * 1000);
 }

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { buildProgram } from '../../../src/compiler/build.js';
 import { compileModel } from '../../../src/compiler/compile.js';
+import type { CostModel } from '../../../src/compiler/cost.js';
 import { readOperations } from '../../../src/compiler/operations.js';
 import type { Program } from '../../../src/compiler/program.js';
 import { openCheckpoint } from '../../../src/model/checkpoint/open.js';
@@ -183,8 +184,8 @@ export class Layout {
     return off;
   }
 
-  build(lengths: readonly number[], base = this.base): Program {
-    return buildProgram(this.compiled.plan, (name) => this.address(name), lengths, base);
+  build(lengths: readonly number[], base = this.base, cost?: CostModel): Program {
+    return buildProgram(this.compiled.plan, (name) => this.address(name), lengths, base, cost);
   }
 
   /** Walks a program as libbeta does, and returns what is wrong with it. */
@@ -210,10 +211,13 @@ export function inputsOf({ inputs }: Program): Region[] {
 
 /** Shows a detector what a program does; `before` descriptors were submitted by the runs before it. */
 export function walk(
-  { operations, descriptors, steps }: Pick<Program, 'operations' | 'descriptors' | 'steps'>,
+  { operations, descriptors, steps, inputs: { indices, indexValues } }: Program,
   detector: HazardDetector,
   before = 0,
 ): void {
+  detector.indices = (off, count) => [
+    ...indexValues.subarray((off - indices) / 4, (off - indices) / 4 + count),
+  ];
   for (const operation of readOperations(operations)) {
     switch (operation.kind) {
       case 'submit':

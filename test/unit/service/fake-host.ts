@@ -1,5 +1,5 @@
 /** A host without an engine: small, deterministic, and it can be held up or made to fail. */
-import type { Inference, InferenceHost, ServedModel, TokenSequence } from '../../../src/service/engine.js';
+import type { BatchResult, InferenceHost, ServedModel, TokenSequence } from '../../../src/service/engine.js';
 
 export const LABELS = ['balance', 'transfer', 'weather'];
 export const MAX_TOKENS = 12;
@@ -57,7 +57,12 @@ export function fakeLogits(ids: Uint32Array): Float32Array {
 
 export class FakeHost implements InferenceHost {
   readonly device = { uri: 'emu:', kind: 'emulator', version: '1.0', build: 0 };
-  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly models: Map<string, ServedModel>;
+  ready = true;
+  lost = false;
+  restarts = 0;
+  readonly window = { resident: [], freeBytes: 2 ** 20 };
+  onReady?: (ready: boolean, reason: string) => void;
   onFailure?: (error: Error) => void;
   closed = false;
   /** Sequences it was given, in order. */
@@ -71,15 +76,31 @@ export class FakeHost implements InferenceHost {
     this.models = new Map((models.length > 0 ? models : [fakeModel()]).map((model) => [model.name, model]));
   }
 
-  async infer(_model: string, sequences: readonly TokenSequence[]): Promise<Inference> {
+  async infer(_model: string, sequences: readonly TokenSequence[]): Promise<BatchResult> {
     this.seen.push(...sequences.map(({ ids }) => [...ids]));
     this.types.push(...sequences.map(({ types }) => (types ? [...types] : null)));
     await this.before();
     return {
       logits: sequences.map(({ ids }) => fakeLogits(ids)),
-      timings: { queueMs: 0.25, computeMs: 1.5, batch: sequences.length },
+      times: { total: 1.5, engine: 1, vector: 0.25, host: 0.25 },
     };
   }
+
+  /** `name.beta` becomes a model of that name. */
+  async loadModel(file: string): Promise<ServedModel> {
+    const name = /([a-z0-9-]+)\.beta$/.exec(file)?.[1];
+    if (name === undefined) throw codedError('not-found', `${file}: no such file`);
+    const model = fakeModel(name);
+    this.models.set(name, model);
+    return model;
+  }
+
+  async unloadModel(name: string): Promise<void> {
+    if (!this.models.delete(name)) throw codedError('unknown-model', `no model is called "${name}"`);
+  }
+
+  /** What a self-test does. */
+  selfTest: () => Promise<void> = async () => undefined;
 
   async close(): Promise<void> {
     this.closed = true;

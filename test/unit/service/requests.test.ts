@@ -23,7 +23,7 @@ const bytes = (payload: unknown) =>
     ? payload
     : Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload));
 const ask = (payload: unknown, model = 'intents'): Promise<AnyAnswer> =>
-  requests.answer(requests.read(model, bytes(payload)));
+  requests.answer(requests.read({ model, payload: bytes(payload) }));
 const code = async (payload: unknown, model?: string) => ((await ask(payload, model)) as Failure).error?.code;
 const message = async (payload: unknown) => ((await ask(payload)) as Failure).error?.message;
 
@@ -41,7 +41,7 @@ describe('answers', () => {
       model: { name: 'intents', id: 'intents@0123456789ab' },
       device: 'emu:',
       node: 'kitchen',
-      timings: { queue_ms: 0.25, compute_ms: 1.5, total_ms: expect.any(Number) },
+      timings: { queue_ms: expect.any(Number), compute_ms: 1.5, total_ms: expect.any(Number) },
     });
     expect(answer.timings.total_ms).toBeGreaterThanOrEqual(0);
   });
@@ -177,7 +177,7 @@ describe('bad requests', () => {
 });
 
 describe('where the answer goes', () => {
-  const address = (payload: unknown) => requests.read('intents', bytes(payload)).address;
+  const address = (payload: unknown) => requests.read({ model: 'intents', payload: bytes(payload) }).address;
 
   it('is read from the payload', () => {
     expect(address({ text: 'a', id: 'x', replyTo: 'my/topic' })).toEqual({ id: 'x', replyTo: 'my/topic' });
@@ -249,10 +249,10 @@ describe('limits and failures', () => {
   it('does not pass on logits that are not numbers', async () => {
     host.infer = async () => ({
       logits: [Float32Array.of(1, Number.NaN, 2)],
-      timings: { queueMs: 0, computeMs: 0, batch: 1 },
+      times: { total: 0, engine: 0, vector: 0, host: 0 },
     });
     expect(await code({ text: 'a' })).toBe('internal');
-    host.infer = async () => ({ logits: [], timings: { queueMs: 0, computeMs: 0, batch: 1 } });
+    host.infer = async () => ({ logits: [], times: { total: 0, engine: 0, vector: 0, host: 0 } });
     expect(await code({ text: 'a' })).toBe('internal');
   });
 

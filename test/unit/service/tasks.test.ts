@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Answer, BatchAnswer, Failure } from '../../../src/client/wire.js';
 import { AnswerSchema, BatchAnswerSchema } from '../../../src/client/wire.js';
 import { parseConfig } from '../../../src/service/config.js';
-import type { Inference, ServedModel, TokenSequence } from '../../../src/service/engine.js';
+import type { BatchResult, ServedModel, TokenSequence } from '../../../src/service/engine.js';
 import { type AnyAnswer, Requests } from '../../../src/service/requests.js';
 import { FakeHost, fakeModel, MAX_TOKENS } from './fake-host.js';
 
@@ -30,7 +30,7 @@ const tagger = (): ServedModel => ({
 });
 
 class TokenHost extends FakeHost {
-  override async infer(model: string, sequences: readonly TokenSequence[]): Promise<Inference> {
+  override async infer(model: string, sequences: readonly TokenSequence[]): Promise<BatchResult> {
     const answer = await super.infer(model, sequences);
     if (this.models.get(model)?.task === 'sequence-classification') return answer;
     const logits = sequences.map(({ ids }) => Float32Array.from([...ids].flatMap((id, at) => [id, at])));
@@ -46,7 +46,7 @@ beforeEach(() => {
 });
 
 const ask = (payload: unknown, model = 'intents'): Promise<AnyAnswer> =>
-  requests.answer(requests.read(model, Buffer.from(JSON.stringify(payload))));
+  requests.answer(requests.read({ model, payload: Buffer.from(JSON.stringify(payload)) }));
 const failure = async (payload: unknown, model?: string) => ((await ask(payload, model)) as Failure).error;
 
 describe('pairs', () => {

@@ -121,6 +121,8 @@ describe('request schema', () => {
 it('error codes are stable', () => {
   expect(Object.keys(ERROR_CODES)).toEqual([
     'bad_json',
+    'bad_cbor',
+    'bad_content_type',
     'bad_request',
     'payload_too_large',
     'unknown_model',
@@ -129,6 +131,9 @@ it('error codes are stable', () => {
     'bad_ids',
     'too_many_inputs',
     'busy',
+    'expired',
+    'cancelled',
+    'refused',
     'shutting_down',
     'device_error',
     'internal',

@@ -1,0 +1,156 @@
+/** Load on a model topic, with latencies that leave nothing out: in an open loop they count from when a request was due, not from when it got away. */
+import { type Connection, closeConnection, connectBroker } from '../../../client/connection.js';
+import { SendWindow } from '../../../client/send-window.js';
+
+export interface LoadResult {
+  /** Milliseconds of every answer. */
+  readonly latencies: number[];
+  readonly seconds: number;
+  readonly sent: number;
+  /** Requests without an answer when nothing came any more. */
+  readonly unanswered: number;
+  /** Answers that were errors, by code. */
+  readonly errors: Readonly<Record<string, number>>;
+}
+
+/** Longest wait for the last answers. */
+const QUIET_MS = 10_000;
+
+export class Load {
+  readonly #connection: Connection;
+  readonly #window: SendWindow;
+  readonly #reply: string;
+  readonly #due = new Map<string, number>();
+  #sequence = 0;
+  #latencies: number[] = [];
+  #errors: Record<string, number> = {};
+  #onAnswer: () => void = () => undefined;
+
+  private constructor(connection: Connection, reply: string) {
+    this.#connection = connection;
+    this.#window = new SendWindow(connection.mqtt);
+    this.#reply = reply;
+    connection.mqtt.on('message', (_topic, payload, packet) =>
+      this.#answered(payload, packet.properties?.correlationData),
+    );
+  }
+
+  static async connect(url: string): Promise<Load> {
+    const clientId = `beta-bench-${process.pid}`;
+    const connection = await connectBroker({ url, clientId, protocolVersion: 5, receiveMaximum: 65_535 });
+    const reply = `beta/1/reply/${clientId}`;
+    await connection.mqtt.subscribeAsync(reply, { qos: 1 });
+    return new Load(connection, reply);
+  }
+
+  close(): Promise<void> {
+    return closeConnection(this.#connection);
+  }
+
+  /** As many requests under way as `concurrency`, for so many seconds or until so many are sent. */
+  async closed(
+    topic: string,
+    payloads: readonly string[],
+    concurrency: number,
+    until: { seconds: number; requests?: number },
+  ): Promise<LoadResult> {
+    this.#begin();
+    const start = performance.now();
+    const more = () =>
+      until.requests === undefined
+        ? performance.now() - start < until.seconds * 1000
+        : this.#sequence < until.requests;
+    const first = this.#sequence;
+    await new Promise<void>((resolve) => {
+      this.#onAnswer = () => {
+        if (more()) this.#send(topic, payloads, performance.now());
+        else if (this.#due.size === 0) resolve();
+      };
+      for (let i = 0; i < concurrency; i++) this.#send(topic, payloads, performance.now());
+      this.#whenQuiet(resolve);
+    });
+    return this.#result(first, start);
+  }
+
+  /** `rate` requests a second for so many seconds, whether answers come or not. */
+  async open(topic: string, payloads: readonly string[], rate: number, seconds: number): Promise<LoadResult> {
+    this.#begin();
+    const first = this.#sequence;
+    const start = performance.now();
+    const total = Math.ceil(rate * seconds);
+    await new Promise<void>((resolve) => {
+      let sent = 0;
+      const tick = () => {
+        const now = performance.now();
+        for (
+          let due = start + (sent * 1000) / rate;
+          sent < total && due <= now;
+          due = start + (++sent * 1000) / rate
+        )
+          this.#send(topic, payloads, due);
+        if (sent < total) setTimeout(tick, Math.max(0, start + (sent * 1000) / rate - performance.now()));
+        else if (this.#due.size === 0) resolve();
+      };
+      this.#onAnswer = () => {
+        if (sent >= total && this.#due.size === 0) resolve();
+      };
+      tick();
+      this.#whenQuiet(resolve);
+    });
+    return this.#result(first, start);
+  }
+
+  /** A message to ourselves through the broker, one after another: milliseconds each. */
+  async echo(payload: string, seconds: number): Promise<number[]> {
+    const { latencies } = await this.closed(this.#reply, [payload], 1, { seconds });
+    return latencies;
+  }
+
+  #begin(): void {
+    this.#latencies = [];
+    this.#errors = {};
+    this.#due.clear();
+  }
+
+  #send(topic: string, payloads: readonly string[], due: number): void {
+    const id = String(this.#sequence++);
+    this.#due.set(id, due);
+    const properties = { responseTopic: this.#reply, correlationData: Buffer.from(id) };
+    void this.#window.publish(topic, payloads[this.#sequence % payloads.length]!, { properties });
+  }
+
+  #answered(payload: Buffer, correlation: Buffer | undefined): void {
+    const id = correlation?.toString() ?? '';
+    const due = this.#due.get(id);
+    if (due === undefined) return;
+    this.#due.delete(id);
+    this.#latencies.push(performance.now() - due);
+    const code = /"error":\{"code":"(\w+)"/.exec(payload.subarray(0, 64).toString('latin1'))?.[1];
+    if (code !== undefined) this.#errors[code] = (this.#errors[code] ?? 0) + 1;
+    this.#onAnswer();
+  }
+
+  /** Calls `resolve` when no answer has come for a while. */
+  #whenQuiet(resolve: () => void): void {
+    let seen = -1;
+    const timer = setInterval(() => {
+      if (this.#latencies.length === seen) {
+        clearInterval(timer);
+        resolve();
+      }
+      seen = this.#latencies.length;
+    }, QUIET_MS);
+    timer.unref();
+  }
+
+  #result(first: number, start: number): LoadResult {
+    this.#onAnswer = () => undefined;
+    return {
+      latencies: this.#latencies,
+      seconds: (performance.now() - start) / 1000,
+      sent: this.#sequence - first,
+      unanswered: this.#due.size,
+      errors: this.#errors,
+    };
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * The engine process: owns the device and the models on it. A process and not a thread, because the native side may abort, and an abort
+ * takes its whole process with it; then the daemon lives on, starts another one, and runs again what was under way.
+ */
+import { Device, needsReset } from '../device/device.js';
+import { bytesOf, type Frame, readFrame, writeFrame } from './frames.js';
+import { ENGINE_FD, type FromEngine, type ToEngine, toWireError } from './protocol.js';
+import { Residents } from './residents.js';
+import { SelfTest } from './self-test.js';
+
+const say = (message: FromEngine, body?: Uint8Array) => writeFrame(ENGINE_FD, message, body);
+
+interface Engine {
+  readonly device: Device;
+  readonly models: Residents;
+  readonly selfTest: SelfTest;
+}
+
+/** Opens the device with the models on it, or says why not. */
+function open(message: ToEngine): Engine | undefined {
+  let device: Device | undefined;
+  try {
+    if (message.kind !== 'open') throw new Error(`the engine process was sent "${message.kind}" first`);
+    device = Device.open(message.device);
+    const selfTest = new SelfTest(device);
+    const models = new Residents(device);
+    for (const model of message.models) models.add(model);
+    selfTest.run();
+    say({ kind: 'ready', capabilities: device.capabilities, window: models.use });
+    return { device, models, selfTest };
+  } catch (error) {
+    device?.close();
+    say({ kind: 'failed', error: toWireError(error) });
+    return undefined;
+  }
+}
+
+function run(models: Residents, request: Extract<ToEngine, { kind: 'run' }>, { body }: Frame): void {
+  const { job, model, lengths } = request;
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const ids = new Uint32Array(body.buffer, 0, tokens);
+  const types = request.types ? new Uint32Array(body.buffer, ids.byteLength, tokens) : undefined;
+  let at = 0;
+  const sequences = lengths.map((length) => {
+    const begin = at;
+    at += length;
+    return { ids: ids.subarray(begin, at), ...(types && { types: types.subarray(begin, at) }) };
+  });
+  const { logits, times } = models.run(model, sequences);
+  const packed = new Float32Array(logits.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const values of logits) {
+    packed.set(values, end);
+    end += values.length;
+  }
+  say({ kind: 'done', job, times, window: models.use }, bytesOf(packed));
+}
+
+/** One job; whether the device can still be used. */
+function serve({ device, models, selfTest }: Engine, frame: Frame): boolean {
+  const message = frame.header as Exclude<ToEngine, { kind: 'open' | 'close' }>;
+  const { job } = message;
+  try {
+    if (message.kind === 'run') run(models, message, frame);
+    else {
+      if (message.kind === 'load') models.add(message.model);
+      else if (message.kind === 'self-test') selfTest.run();
+      else models.remove(message.model);
+      say({ kind: 'done', job, window: models.use });
+    }
+    return true;
+  } catch (error) {
+    let fatal = false;
+    if (needsReset(error)) {
+      try {
+        device.reset();
+      } catch {
+        fatal = true; // The first error is the one to report; that no reset helped is what `fatal` says.
+      }
+    }
+    say({ kind: 'error', job, error: toWireError(error), fatal });
+    return !fatal;
+  }
+}
+
+const first = readFrame(ENGINE_FD);
+const opened = first && open(first.header as ToEngine);
+if (opened) {
+  for (;;) {
+    const frame = readFrame(ENGINE_FD);
+    // The daemon says goodbye, or is gone.
+    if (!frame || (frame.header as ToEngine).kind === 'close') break;
+    if (!serve(opened, frame)) break;
+  }
+  opened.device.close();
+}
