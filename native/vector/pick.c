@@ -1,12 +1,15 @@
 /* Chosen rows of a float matrix. */
+#include <string.h>
+
 #include "vector.h"
 
 static void pick_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
   (void)sequence;
-  (void)out; /* there is none */
   const beta_step_pick *s = &job->g->step.pick;
   const uint32_t index = ((const uint32_t *)beta_at(job->v, s->index_off))[row];
-  job->v->kernel->widen((const float *)beta_at(job->v, s->x_off) + (size_t)index * s->width, s->width, x);
+  const float *source = (const float *)beta_at(job->v, s->x_off) + (size_t)index * s->width;
+  job->v->kernel->widen(source, s->width, x);
+  if (out) memmove(out, source, s->width * sizeof *out); /* a record may have rows lie on one another */
 }
 
 void beta_pick(const beta_vector *v, const beta_group *g) {
