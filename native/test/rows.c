@@ -155,10 +155,11 @@ static void do_scores(const struct beta_vector_kernel *k, const choices *c, stru
   out->whole[0] = least;
   out->whole[1] = most;
   k->reach(scores, int16, in.width, int16 ? in.short_scores[0] : in.scores[0], out->planes);
-  out->values[0] = k->weigh(scores, int16, in.width, most, 0.07, out->x);
   const uint32_t furthest = (uint32_t)most - (uint32_t)least;
-  if (furthest >= BETA_DISTANCES) return;
   static beta_exponentials exponentials;
+  k->powers(0.0007 * (1 + c->bits), &exponentials);
+  out->values[0] = k->weigh(scores, int16, in.width, most, furthest, &exponentials, out->x);
+  if (furthest >= BETA_DISTANCES) return;
   for (uint32_t i = 0; i < BETA_DISTANCES; i++) {
     exponentials.fixed[i] = (int64_t)(exp(-0.07 * i) * 0x1p47);
     for (unsigned b = 0; b < BETA_EXPONENTIAL_BYTES && i < 128; b++) exponentials.byte[b][i] = (uint8_t)(exponentials.fixed[i] >> 8 * b);
@@ -218,19 +219,26 @@ static void test_equal(const struct beta_vector_kernel *kernel) {
 
 /* Largest errors over many arguments, against the C library in long double. */
 static void test_errors(const struct beta_vector_kernel *k) {
-  double exp_error = 0, gelu_error = 0, tanh_error = 0;
+  double exp_error = 0, digits_error = 0, gelu_error = 0, tanh_error = 0;
   double e[WIDTH_MAX], x[WIDTH_MAX], y[WIDTH_MAX];
   for (uint32_t round = 0; round < 250; round++) {
     const double scale = round % 3 == 0 ? 700 : round % 3 == 1 ? 20 : 1;
     int32_t scores[WIDTH_MAX];
     for (uint32_t i = 0; i < WIDTH_MAX; i++) scores[i] = i == 0 ? 0 : -(int32_t)below(1u << 30);
     const double unit = scale * 0x1p-30;
-    k->weigh(scores, false, WIDTH_MAX, 0, unit, e);
+    static const int32_t none[WIDTH_MAX];
+    static beta_exponentials exponentials;
+    double by_digits[WIDTH_MAX];
+    k->weigh_moved(scores, false, WIDTH_MAX, none, 1, 0, unit, e);
+    k->powers(unit, &exponentials);
+    k->weigh(scores, false, WIDTH_MAX, 0, 1u << 30, &exponentials, by_digits);
     for (uint32_t i = 0; i < WIDTH_MAX; i++) {
       const double argument = -unit * (double)(0 - (int64_t)scores[i]);
       const long double truth = expl((long double)argument);
       const double relative = (double)(fabsl(e[i] - truth) / truth);
       if (relative > exp_error) exp_error = relative;
+      const double digits = (double)(fabsl(by_digits[i] - truth) / truth) / (1 - argument / 8);
+      if (digits > digits_error) digits_error = digits;
       x[i] = y[i] = (fraction() - 0.5) * (round % 2 ? 20 : 3);
     }
     k->gelu(WIDTH_MAX, y);
@@ -247,6 +255,7 @@ static void test_errors(const struct beta_vector_kernel *k) {
     }
   }
   check(exp_error < 0x1p-52, "%s: exp within 1 unit in the last place; %.3g of the value", k->name, exp_error);
+  check(digits_error < 0x1p-50, "%s: exp(y) by digits within 4 units (1 + |y| / 8); %.3g of the value", k->name, digits_error);
   check(gelu_error < 3e-16, "%s: GELU(x) within 3e-16 (1 + |x|); %.3g", k->name, gelu_error);
   check(tanh_error < 3e-16, "%s: tanh within 3e-16; %.3g", k->name, tanh_error);
 }

@@ -253,7 +253,11 @@ static void test_valid(void) {
     if (beta_vector_run(device, group, count, &failed) != 0) refused++;
   }
   check(refused == 0, "%u groups of valid records over noise run; %u were refused", VALID_ROUNDS * (unsigned)PRODUCERS, refused);
+}
 
+static void test_wide(void) {
+  record group[GROUP_MAX];
+  uint32_t failed;
   fill_with_noise();
   group[0] = dense(1, BETA_STEP_WIDTH_MAX / 8);
   check(beta_vector_run(device, group, 1, &failed) == 0, "a wide row runs");
@@ -288,7 +292,13 @@ int main(void) {
   device = open_device("emu:", WINDOW);
   window = beta_window(device);
   test_valid();
+  test_wide();
   test_damaged();
+  beta_close(device);
+  /* On several threads; what is damaged may make them write on one another's rows, so that is left out. */
+  device = open_device("emu:?threads=3", WINDOW);
+  window = beta_window(device);
+  test_valid();
   beta_close(device);
   return finish();
 }

@@ -37,24 +37,55 @@ static void tanh_row(const beta_job *job, uint32_t sequence, uint32_t row, doubl
 }
 
 /* A range of GELU is found in four of its arguments, so that the first pass computes none of it. */
-static void gelu_range(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges) {
-  const struct beta_vector_kernel *kernel = job->v->kernel;
+static void gelu_range(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
   double x[BETA_STEP_WIDTH_MAX];
-  double turns[4] = {INFINITY, -INFINITY, -INFINITY, INFINITY};
   for (uint32_t row = begin; row < end; row++) {
     before_activation(job, sequence, row, x);
-    kernel->gelu_turns(x, job->width, turns);
+    job->v->kernel->gelu_turns(x, job->width, ranges->turns);
   }
+}
+
+static void gelu_settle(const beta_job *job, beta_ranges *ranges) {
+  const struct beta_vector_kernel *kernel = job->v->kernel;
   double values[128];
   uint32_t count = 0;
   for (unsigned i = 0; i < 4; i++) {
-    if (isfinite(turns[i])) values[count++] = turns[i];
+    if (isfinite(ranges->turns[i])) values[count++] = ranges->turns[i];
   }
   kernel->gelu(count, values);
   for (unsigned c = 0; c < job->g->step.header.consumers; c++) {
     const beta_coder coder = beta_coder_of(job->v, &job->g->consumers[c], (beta_found){.step = 1, .t = 0});
-    kernel->range(&coder, values, count, &ranges[c]);
+    kernel->range(&coder, values, count, &ranges->of[c]);
   }
+}
+
+/* The least that ReLU of anything leaves a quantiser: its least shift. */
+static double least_of(const beta_job *job, const beta_step_quantise *q) {
+  const float *shift = beta_optional(job->v, q->shift_off);
+  double least = shift ? INFINITY : 0;
+  for (uint32_t i = 0; shift && i < job->width; i++) least = shift[i] < least ? shift[i] : least;
+  return least;
+}
+
+/* Behind ReLU a minimum is found as soon as the channel of the least shift is off: as a rule in one of the first rows. */
+static void relu_range(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
+  const unsigned consumers = job->g->step.header.consumers;
+  double least[BETA_STEP_CONSUMERS_MAX];
+  for (unsigned c = 0; c < consumers; c++) least[c] = least_of(job, &job->g->consumers[c]);
+  for (uint32_t row = begin; row < end; row++) {
+    int open = 0;
+    beta_range_rows(job, sequence, row, row + 1, ranges);
+    for (unsigned c = 0; c < consumers; c++) open |= beta_needs_range(&job->g->consumers[c]) && ranges->of[c].low > least[c];
+    if (!open) return;
+  }
+}
+
+/* Whether the ranges are minima alone. */
+static int only_minima(const beta_group *g) {
+  for (unsigned c = 0; c < g->step.header.consumers; c++) {
+    if (g->consumers[c].kind > BETA_STEP_QUANTISER_ROUND_FROM_MIN) return 0;
+  }
+  return 1;
 }
 
 /* Whether nothing but the signs of the values is asked for. */
@@ -80,9 +111,13 @@ void beta_affine(const beta_vector *v, const beta_group *g) {
       .v = v, .g = g, .rows = s->rows, .width = s->width, .starts_off = s->starts_off, .sequences = s->sequences,
       .out_off = s->out_off, .first = s->first_row, .end = s->end_row, .row = plain_row};
   if (s->activation == BETA_STEP_ACTIVATION_TANH) job.row = tanh_row;
+  if (s->activation == BETA_STEP_ACTIVATION_RELU && only_minima(g)) job.range = relu_range;
   if (s->activation == BETA_STEP_ACTIVATION_GELU) {
     job.row = only_signs(g) ? gelu_sign_row : gelu_row;
-    if (!has_shift(g)) job.range = gelu_range;
+    if (!has_shift(g)) {
+      job.range = gelu_range;
+      job.settle = gelu_settle;
+    }
   }
   beta_run_rows(&job);
 }

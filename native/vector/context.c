@@ -39,7 +39,7 @@ static void context_row(const beta_job *job, uint32_t sequence, uint32_t row, do
 
   for (uint32_t head = 0; head < s->heads; head++) {
     double *out = x + (size_t)head * columns;
-    beta_softmax_row(v, s, head * s->tokens + row, p);
+    beta_softmax_row(v, s, job->prepared, head * s->tokens + row, p);
     double sum = 0;
     for (uint32_t token = 0; token < s->tokens; token++) sum += p[token];
     v->kernel->blend(p, s->tokens, codes + (size_t)head * columns, t->width, columns, out);
@@ -50,7 +50,9 @@ static void context_row(const beta_job *job, uint32_t sequence, uint32_t row, do
 void beta_context(const beta_vector *v, const beta_group *g) {
   const beta_step_softmax *s = &g->step.softmax;
   const beta_step_value *t = &g->terms[0].value;
+  beta_exponentials exponentials;
+  beta_exponentials_of(v, s, &exponentials);
   unpack(v, t, s->tokens);
   beta_run_rows(&(beta_job){
-      .v = v, .g = g, .rows = s->tokens, .width = t->width, .sequences = 1, .first = s->first_row, .end = s->end_row, .row = context_row});
+      .v = v, .g = g, .rows = s->tokens, .width = t->width, .sequences = 1, .first = s->first_row, .end = s->end_row, .row = context_row, .prepared = &exponentials});
 }

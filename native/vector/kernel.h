@@ -54,12 +54,17 @@ typedef struct beta_range {
 #define BETA_EXPONENTIAL_BITS 47
 #define BETA_EXPONENTIAL_BYTES 6
 #define BETA_DISTANCES 256u
+/* Hexadecimal digits of a distance. */
+#define BETA_DIGITS 8u
 typedef struct beta_exponentials {
   int64_t fixed[BETA_DISTANCES];
   /* Byte b of fixed[distance] for the first 128 distances, for kernels that look bytes up. */
   uint8_t byte[BETA_EXPONENTIAL_BYTES][128];
   /* As the table has them, 0 behind its end. */
   double real[BETA_DISTANCES];
+  /* powers[k][j] = exp(-scale * j * 16^k), and the products of two digits: pairs[k][i + 16 * j] = powers[2k][i] * powers[2k + 1][j]. */
+  double powers[BETA_DIGITS][16];
+  double pairs[BETA_DIGITS / 2][256];
 } beta_exponentials;
 
 struct beta_vector_kernel {
@@ -100,8 +105,11 @@ struct beta_vector_kernel {
 
   /* Rows of scores: int16_t or int32_t. */
   void (*extremes)(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most);
-  /* e[i] = exp(-scale * (most - score)), and their sum. */
-  double (*weigh)(const void *scores, bool int16, uint32_t width, int32_t most, double scale, double *e);
+  /* Fills `powers` and `pairs`. */
+  void (*powers)(double scale, beta_exponentials *exponentials);
+  /* e[i] = exp(-scale * (most - score)), by pairs of digits of the distances, the largest being `furthest`; and their sum. */
+  double (*weigh)(const void *scores, bool int16, uint32_t width, int32_t most, uint32_t furthest, const beta_exponentials *exponentials,
+                  double *e);
   /* e[i] = exp(-scale * (most - y)), y = step*score + t*key_sums[i], most the largest of them; and their sum. */
   double (*weigh_moved)(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,
                         double *e);

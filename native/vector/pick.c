@@ -9,7 +9,7 @@ static void pick_row(const beta_job *job, uint32_t sequence, uint32_t row, doubl
   const uint32_t index = ((const uint32_t *)beta_at(job->v, s->index_off))[row];
   const float *source = (const float *)beta_at(job->v, s->x_off) + (size_t)index * s->width;
   job->v->kernel->widen(source, s->width, x);
-  if (out != NULL) memcpy(out, source, (size_t)s->width * sizeof *out);
+  if (out) memmove(out, source, s->width * sizeof *out); /* a record may have rows lie on one another */
 }
 
 void beta_pick(const beta_vector *v, const beta_group *g) {

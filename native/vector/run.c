@@ -55,6 +55,7 @@ static int run_records(beta_device *device, const void *records, uint32_t count,
       .base = beta_window(device),
       .bytes = beta_window_bytes(device),
       .kernel = device->vector ? device->vector : beta_vector_kernel_fastest(),
+      .pool = device->cpu_pool,
   };
   for (uint32_t i = 0; i < count;) {
     beta_group group;

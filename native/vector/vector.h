@@ -18,6 +18,7 @@ typedef struct beta_vector {
   uint8_t *base;  /* the window */
   uint64_t bytes; /* its size */
   const struct beta_vector_kernel *kernel;
+  struct beta_pool *pool; /* threads/pool.h; NULL is the calling thread alone */
 } beta_vector;
 
 typedef union beta_record {
@@ -62,6 +63,15 @@ static inline beta_found beta_found_at(const beta_vector *v, uint32_t off, uint3
 
 /* --- rows.c --- */
 
+/*
+ * What a first pass over rows knows of them. Ranges and turns of parts are put together by their smaller and larger ends, so
+ * it makes no difference into which parts the rows of a sequence were cut.
+ */
+typedef struct beta_ranges {
+  beta_range of[BETA_STEP_CONSUMERS_MAX];
+  double turns[4]; /* kernel.h, gelu_turns */
+} beta_ranges;
+
 /* One step that runs. starts_off 0: one sequence of all rows. out_off 0: no float output. end 0: to the last row. */
 typedef struct beta_job beta_job;
 struct beta_job {
@@ -71,7 +81,9 @@ struct beta_job {
   /* Real values of one row; pure. `x` has room for the width, up to a multiple of 128. `out`, if any, gets them in floats. */
   void (*row)(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out);
   /* Widens the ranges of all consumers by rows [begin, end) of a sequence; NULL: by `row`. */
-  void (*range)(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges);
+  void (*range)(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges);
+  /* Makes ranges of turns, once all rows of a sequence have been seen; or NULL. */
+  void (*settle)(const beta_job *job, beta_ranges *ranges);
   /* Leaves rows [begin, end) of a sequence; NULL: by `row`. */
   void (*emit)(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found);
   const void *prepared; /* the producer's own */
@@ -79,7 +91,7 @@ struct beta_job {
 
 void beta_run_rows(const beta_job *job);
 /* What stands for `range` and `emit` where they are NULL. */
-void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges);
+void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges);
 void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found);
 
 /* --- terms.c: x = sum of the terms + bias + residual, in the order in which the compiler searches its thresholds --- */
@@ -97,7 +109,6 @@ void beta_sum_terms(const beta_job *job, const beta_terms *terms, uint32_t seque
 
 static inline int beta_needs_range(const beta_step_quantise *q) { return q->kind >= BETA_STEP_QUANTISER_ROUND_FROM_MIN; }
 
-#define BETA_RANGE_NONE ((beta_range){.low = INFINITY, .high = -INFINITY})
 /* The found entry of a range, for kinds 2 to 4. */
 beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
 /* How a quantiser makes codes, for every kind but SIGN; without what is found also how it prepares values. */
@@ -119,8 +130,10 @@ void beta_softmax(const beta_vector *v, const beta_group *g);
 void beta_dense(const beta_vector *v, const beta_group *g);
 void beta_pick(const beta_vector *v, const beta_group *g);
 
+/* What a step's scores have in common. */
+void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta_exponentials *e);
 /* Probabilities of row `row`, head after head, of the scores: p[tokens]. */
-void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row, double *p);
+void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, double *p);
 /* A SOFTMAX with a VALUE record: rows of the context. */
 void beta_context(const beta_vector *v, const beta_group *g);
 

@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "vector/kernel.h"
+
 typedef struct lanes {
   __m256d v[4];
 } lanes;
@@ -113,6 +115,17 @@ static inline __m256i low_four_bits(__m256d a) { return _mm256_and_si256(_mm256_
 /* table[low four bits of a lane] */
 static inline lanes lanes_of_16(const double table[16], lanes index) {
   for (int i = 0; i < 4; i++) index.v[i] = _mm256_i64gather_pd(table, low_four_bits(index.v[i]), 8);
+  return index;
+}
+/* The bits of a lane without the lowest eight. */
+static inline lanes lanes_next_byte(lanes a) {
+  for (int i = 0; i < 4; i++) a.v[i] = _mm256_castsi256_pd(_mm256_srli_epi64(_mm256_castpd_si256(a.v[i]), 8));
+  return a;
+}
+/* The product that the low byte of a lane selects. */
+static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned pair, lanes index) {
+  const __m256i byte = _mm256_set1_epi64x(255);
+  for (int i = 0; i < 4; i++) index.v[i] = _mm256_i64gather_pd(e->pairs[pair], _mm256_and_si256(_mm256_castpd_si256(index.v[i]), byte), 8);
   return index;
 }
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */

@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "vector/kernel.h"
+
 typedef struct lanes {
   __m512d low, high;
 } lanes;
@@ -103,6 +105,16 @@ static inline lanes lanes_of_16(const double table[16], lanes index) {
   const __m512d a = _mm512_loadu_pd(table), b = _mm512_loadu_pd(table + 8);
   return (lanes){_mm512_permutex2var_pd(a, _mm512_castpd_si512(index.low), b),
                  _mm512_permutex2var_pd(a, _mm512_castpd_si512(index.high), b)};
+}
+static inline lanes shifted_right(lanes a, unsigned count) {
+  return (lanes){_mm512_castsi512_pd(_mm512_srli_epi64(_mm512_castpd_si512(a.low), count)),
+                 _mm512_castsi512_pd(_mm512_srli_epi64(_mm512_castpd_si512(a.high), count))};
+}
+/* The bits of a lane without the lowest eight. */
+static inline lanes lanes_next_byte(lanes a) { return shifted_right(a, 8); }
+/* The product that the low byte of a lane selects. */
+static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned pair, lanes index) {
+  return lanes_mul(lanes_of_16(e->powers[2 * pair], index), lanes_of_16(e->powers[2 * pair + 1], shifted_right(index, 4)));
 }
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */
 static inline __m512d half_power(__m512d a) {

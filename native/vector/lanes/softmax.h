@@ -26,15 +26,42 @@ static void extremes(const void *scores, bool int16, uint32_t width, int32_t *le
   }
 }
 
-static double weigh(const void *scores, bool int16, uint32_t width, int32_t most, double scale, double *e) {
-  const lanes top = lanes_set(most), minus = lanes_set(-scale);
+static void powers(double scale, beta_exponentials *e) {
+  double digit[LANES];
+  for (unsigned j = 0; j < LANES; j++) digit[j] = j;
+  for (unsigned k = 0; k < BETA_DIGITS; k++, scale *= 16) {
+    lanes_store(e->powers[k], exp_lanes(lanes_mul(lanes_set(-scale), lanes_load(digit))));
+    e->powers[k][0] = 1; /* whatever the scale is */
+  }
+  for (unsigned pair = 0; pair < BETA_DIGITS / 2; pair++) {
+    for (unsigned byte = 0; byte < 256; byte++) e->pairs[pair][byte] = e->powers[2 * pair][byte & 15] * e->powers[2 * pair + 1][byte >> 4];
+  }
+}
+
+/* Digits are taken in pairs, whose products kernels may have in tables; a power of the digit 0 is 1, so how many are taken does not matter. */
+INLINE double weigh_pairs(const void *scores, bool int16, uint32_t width, int32_t most, const beta_exponentials *exponentials, unsigned pairs,
+                          double *e) {
+  const lanes top = lanes_set(most), rounder = lanes_set(ROUNDER);
   sums s = sums_none();
   EACH_PAIR(width, i, left, odd, {
-    const lanes w = keep(exp_lanes(lanes_mul(minus, lanes_sub(top, integers_at(scores, int16, i, left)))), left, 0);
+    lanes z = lanes_add(lanes_sub(top, integers_at(scores, int16, i, left)), rounder);
+    lanes w = lanes_of_pair(exponentials, 0, z);
+    for (unsigned k = 1; k < pairs; k++) {
+      z = lanes_next_byte(z);
+      w = lanes_mul(w, lanes_of_pair(exponentials, k, z));
+    }
+    w = keep(w, left, 0);
     sums_add(&s, odd, w);
     put_doubles(e + i, w, left);
   });
   return sums_total(s);
+}
+
+static double weigh(const void *scores, bool int16, uint32_t width, int32_t most, uint32_t furthest, const beta_exponentials *exponentials,
+                    double *e) {
+  if (furthest < 1u << 16) return weigh_pairs(scores, int16, width, most, exponentials, 2, e);
+  if (furthest < 1u << 24) return weigh_pairs(scores, int16, width, most, exponentials, 3, e);
+  return weigh_pairs(scores, int16, width, most, exponentials, 4, e);
 }
 
 static double weigh_moved(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,
@@ -86,8 +113,13 @@ static void reach(const void *scores, bool int16, uint32_t width, int32_t thresh
   for (uint32_t begin = 0; begin < width; begin += BETA_BLOCK_ELEMENTS, plane += BETA_BEAT_BYTES) {
     const uint32_t left = width - begin < BETA_BLOCK_ELEMENTS ? width - begin : BETA_BLOCK_ELEMENTS;
     if (left < BETA_BLOCK_ELEMENTS) memset(reached, 0, sizeof reached);
-    for (uint32_t i = 0; i < left; i++)
-      reached[i] = (int16 ? ((const int16_t *)scores)[begin + i] : ((const int32_t *)scores)[begin + i]) >= threshold;
+    if (int16) {
+      const int16_t *score = (const int16_t *)scores + begin, least = (int16_t)threshold;
+      for (uint32_t i = 0; i < left; i++) reached[i] = score[i] >= least;
+    } else {
+      const int32_t *score = (const int32_t *)scores + begin;
+      for (uint32_t i = 0; i < left; i++) reached[i] = score[i] >= threshold;
+    }
     pack_block(reached, 1, plane);
   }
 }

@@ -5,6 +5,8 @@
 #include <arm_neon.h>
 #include <stdint.h>
 
+#include "vector/kernel.h"
+
 #define PAIRS 8
 typedef struct lanes {
   float64x2_t v[PAIRS];
@@ -135,6 +137,19 @@ static inline uint64_t low_four_bits(float64x2_t a, int lane) {
 /* table[low four bits of a lane] */
 static inline lanes lanes_of_16(const double table[16], lanes index) {
   EACH index.v[i] = vcombine_f64(vld1_f64(table + low_four_bits(index.v[i], 0)), vld1_f64(table + low_four_bits(index.v[i], 1)));
+  return index;
+}
+/* The bits of a lane without the lowest eight. */
+static inline lanes lanes_next_byte(lanes a) {
+  EACH a.v[i] = vreinterpretq_f64_u64(vshrq_n_u64(vreinterpretq_u64_f64(a.v[i]), 8));
+  return a;
+}
+/* The product that the low byte of a lane selects. */
+static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned pair, lanes index) {
+  EACH {
+    const uint64x2_t bits = vreinterpretq_u64_f64(index.v[i]);
+    index.v[i] = vcombine_f64(vld1_f64(&e->pairs[pair][vgetq_lane_u64(bits, 0) & 255]), vld1_f64(&e->pairs[pair][vgetq_lane_u64(bits, 1) & 255]));
+  }
   return index;
 }
 /* 2^(a lane's low 16 bits, signed, over 16), rounded down; within the range of normal numbers. */

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "vector/kernel.h"
+
 typedef double pair __attribute__((vector_size(16)));
 typedef int64_t pair_bits __attribute__((vector_size(16)));
 
@@ -131,6 +133,19 @@ static inline lanes lanes_of_16(const double table[16], lanes index) {
   EACH {
     const pair_bits at = (pair_bits)index.v[i] & 15;
     index.v[i] = (pair){table[at[0]], table[at[1]]};
+  }
+  return index;
+}
+/* The bits of a lane without the lowest eight. */
+static inline lanes lanes_next_byte(lanes a) {
+  EACH a.v[i] = (pair)((pair_bits)a.v[i] >> 8); /* positive numbers: the sign stays 0 */
+  return a;
+}
+/* The product that the low byte of a lane selects. */
+static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned which, lanes index) {
+  EACH {
+    const pair_bits at = (pair_bits)index.v[i] & 255;
+    index.v[i] = (pair){e->pairs[which][at[0]], e->pairs[which][at[1]]};
   }
   return index;
 }

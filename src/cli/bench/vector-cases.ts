@@ -56,7 +56,7 @@ class Builder {
     this.#end = Math.ceil((off + bytes) / 64) * 64;
     if (this.#end > this.#window.byteLength)
       throw new RangeError(
-        `the steps need a window of more than ${this.#window.byteLength} bytes: fewer tokens, or ?window=256M`,
+        `the steps need a window of more than ${this.#window.byteLength} bytes: fewer tokens`,
       );
     return off;
   }

@@ -1,6 +1,6 @@
 /** `beta bench vector`: the vector steps of a BERT-base layer, one by one, on every kernel. */
 import type { Command } from 'commander';
-import { Device } from '../../device/device.js';
+import { NativeDevice } from '../../native/device.js';
 import { wholeNumber } from '../numbers.js';
 import { printJson, printTable } from '../output.js';
 import { seconds } from './seconds.js';
@@ -27,14 +27,15 @@ interface Row {
 }
 
 const RUNS_MIN = 5;
+const WINDOW_BYTES = 64 << 20;
 
-function measure(device: Device, one: VectorCase, seconds: number): number {
+function measure(device: NativeDevice, one: VectorCase, seconds: number): number {
   const end = performance.now() + seconds * 1000;
   const runs: number[] = [];
-  device.runVector(one.records, 0, one.count);
+  device.vectorRun(one.records, 0, one.count);
   while (runs.length < RUNS_MIN || performance.now() < end) {
     const began = performance.now();
-    device.runVector(one.records, 0, one.count);
+    device.vectorRun(one.records, 0, one.count);
     runs.push((performance.now() - began) * 1000);
   }
   return median(runs);
@@ -46,7 +47,7 @@ function withKernel(uri: string, kernel: string): string {
 }
 
 function rowsOf(uri: string, kernel: string, { tokens, seconds }: Options): Row[] {
-  const device = Device.open(uri);
+  const device = NativeDevice.open(uri, WINDOW_BYTES);
   try {
     return vectorCases(device.window, tokens).map((one) => {
       const us = measure(device, one, seconds);
@@ -73,7 +74,7 @@ export function register(bench: Command): void {
     .description(
       'Measures the steps that stay on the CPU (LayerNorm, activations, quantisers, softmax, embedding) one by one, at the sizes of BERT-base: median microseconds, and nanoseconds per element.',
     )
-    .option('--device <uri>', 'where to run', 'emu:')
+    .option('--device <uri>', 'the emulator, with its options', 'emu:')
     .option(
       '--kernels <list>',
       "the emulator's kernels to compare, such as avx512,avx2,portable (default: the fastest)",

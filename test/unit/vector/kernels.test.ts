@@ -1,4 +1,4 @@
-/** Every kernel of vector steps that this CPU has leaves the same bytes, step for step. */
+/** Every kernel of vector steps that this CPU has leaves the same bytes, step for step, on any number of threads. */
 import { describe, expect, it } from 'vitest';
 import { vectorCases } from '../../../src/cli/bench/vector-cases.js';
 import { NativeDevice, NativeError } from '../../../src/native/device.js';
@@ -30,6 +30,11 @@ describe.each([1, 29, 128])('with %i tokens', (tokens) => {
   it.each(KERNELS.filter((kernel) => kernel !== 'portable'))('%s', (kernel) => {
     const device = open(kernel);
     if (device === null) return;
+    expect(left(device, tokens).equals(expected)).toBe(true);
+  });
+
+  it.each([2, 5])('%i threads', (threads) => {
+    const device = NativeDevice.open(`emu:?threads=${threads}`, WINDOW);
     expect(left(device, tokens).equals(expected)).toBe(true);
   });
 });

@@ -220,7 +220,7 @@ describe('SOFTMAX', () => {
 });
 
 describe('PICK', () => {
-  it('hands chosen rows to its quantisers, any row any number of times', () => {
+  it('hands chosen rows to its quantisers and leaves them, any row any number of times', () => {
     cases(bench, 6000, (draw) => {
       const quarters = draw.chance();
       const [rows, width, xRows] = [draw.int(1, 9), draw.width(), draw.int(1, 12)];
@@ -230,7 +230,9 @@ describe('PICK', () => {
       const sequences = draw.chance() ? rows : draw.int(1, 3);
       const starts = sequences === rows ? upTo(rows + 1) : draw.starts(sequences, rows);
       const consumers = draw.consumers();
+      const out = draw.chance() ? bench.output(rows * width * 4) : 0;
       bench.steps.push('PICK', {
+        out_off: out,
         consumers,
         rows,
         width,
@@ -244,6 +246,7 @@ describe('PICK', () => {
       const drawn = upTo(consumers).map(() => drawConsumer(bench, draw, shape, { quarters }));
       bench.run();
       const values = chosen.map((row) => Array.from(x.subarray(row * width, (row + 1) * width)));
+      if (out) expect(bench.floats(out, rows * width)).toEqual(values.flat());
       for (const consumer of drawn) checkConsumer(bench, consumer, { values, starts, exact: true });
     });
   });
