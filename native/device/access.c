@@ -54,6 +54,21 @@ void beta_reg_write(beta_device *device, uint32_t offset, uint32_t value) {
   device->ops->reg_write(device, offset, value);
 }
 
+/* Said again for every call after the one that found out. */
+static int fail_gone(const beta_device *device) {
+  return beta_fail(device->gone, "the device is gone; close it, and open it again when it is back");
+}
+
+int beta_alive(beta_device *device) {
+  if (device->gone != 0) return fail_gone(device);
+  return device->ops->alive == NULL ? 0 : device->ops->alive(device);
+}
+
+void beta_irq_counts(beta_device *device, struct beta_irq_counts *counts) {
+  *counts = (struct beta_irq_counts){0, 0, 0};
+  if (device->ops->irq_counts != NULL) device->ops->irq_counts(device, counts);
+}
+
 void *beta_window(beta_device *device) { return device->window; }
 uint64_t beta_window_bus(const beta_device *device) { return device->window_bus; }
 uint64_t beta_window_bytes(const beta_device *device) { return device->window_bytes; }
@@ -102,6 +117,7 @@ static int sleep_until(beta_device *device, uint32_t sequence, uint32_t timeout_
 }
 
 int beta_wait(beta_device *device, uint32_t sequence, uint32_t timeout_us) {
+  if (device->gone != 0) return fail_gone(device);
   int state = progress(device, sequence);
   if (state == STILL_WORKING) state = timeout_us == 0 ? BETA_WAIT_TIMEOUT : sleep_until(device, sequence, timeout_us);
   barrier_after_fence();

@@ -1,5 +1,5 @@
 /*
- * What every device is to the rest of libbeta: a window and seven functions. Private; beta.h is the public side.
+ * What every device is to the rest of libbeta: a window and a few functions. Private; beta.h is the public side.
  *
  * The callers in access.c have checked offsets and ranges, so a transport sees only aligned register offsets inside
  * the page and ranges inside the window.
@@ -25,10 +25,16 @@ struct beta_device_ops {
    * when the device is gone.
    */
   int (*irq_wait)(beta_device *device, uint32_t timeout_us);
+  /* Whether the device is still there: 0 or a negative errno. NULL where it cannot go away. */
+  int (*alive)(beta_device *device);
+  /* What its interrupts did. NULL where there are none that could get lost. */
+  void (*irq_counts)(beta_device *device, struct beta_irq_counts *counts);
   /* Cache maintenance: 0 or a negative errno. NULL where device and CPU share their caches. */
   int (*sync_for_device)(beta_device *device, uint32_t offset, uint32_t bytes);
   int (*sync_for_cpu)(beta_device *device, uint32_t offset, uint32_t bytes);
 };
+
+struct beta_pool; /* threads/pool.h */
 
 /* The base of every device; a transport puts it first in its own struct. */
 struct beta_device {
@@ -36,6 +42,10 @@ struct beta_device {
   void *window;          /* in this process */
   uint64_t window_bytes; /* a multiple of 64 KiB, < 4 GiB */
   uint64_t window_bus;   /* on the engine's bus */
+  /* The CPUs for the host's own work (vector steps): threads/pool.h. NULL is the calling thread alone. */
+  struct beta_pool *cpu_pool;
+  int gone;              /* negative errno, once the device was found to be gone; its registers are not touched any more */
+  const struct beta_vector_kernel *vector; /* of the vector steps; NULL for the fastest */
 };
 
 /*

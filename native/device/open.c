@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "device/board/board.h"
 #include "device/device.h"
 #include "device/emulator/emulator.h"
 #include "device/error.h"
@@ -15,6 +16,7 @@ static const struct {
   open_function *open;
 } transports[] = {
     {"emu", beta_emulator_open},
+    {"uio", beta_board_open},
 };
 
 #define TRANSPORT_COUNT (sizeof transports / sizeof transports[0])

@@ -4,10 +4,9 @@
 
 /* A held panel should stay in the second-level cache beside the streamed rows. */
 #define PANEL_BYTES (960u << 10)
-#define PANEL_ROWS_MAX 1024u
+#define PANEL_ROWS_MAX BETA_METHOD_COLUMNS_MAX
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
-#define DOT_STRIDE PANEL_ROWS_MAX
 
 _Static_assert(PANEL_ROWS_MAX % BETA_METHOD_LANES_MAX == 0, "panels are whole groups");
 
@@ -34,6 +33,24 @@ static uint32_t unit_rows(const beta_blocks *blocks, uint32_t threads) {
   return threads == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, max_u32(16, divide_up(share, 16) * 16));
 }
 
+/* The largest magnitude in a format. */
+static uint64_t largest_value(const beta_matrix *matrix) {
+  if (matrix->encoding == BETA_ENC_PM1) return 1;
+  return matrix->encoding == BETA_ENC_S ? UINT64_C(1) << (matrix->bits - 1) : (UINT64_C(1) << matrix->bits) - 1;
+}
+
+/*
+ * Saturated products are what an identity table leaves. Thresholds need whole ones, which these are where formats and K say so,
+ * with one bit to spare for the complement that a falling threshold compares.
+ */
+static bool is_narrow(const beta_blocks *blocks) {
+  const beta_qmm *job = blocks->job;
+  if (blocks->hold_a || blocks->method->multiply16 == NULL) return false;
+  if (blocks->epilogue.identity) return true;
+  return blocks->epilogue.thresholds && blocks->epilogue.near &&
+         largest_value(&job->a) * largest_value(&job->b) * job->k <= INT16_MAX / 2;
+}
+
 beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
   beta_blocks blocks = {.kernel = kernel, .job = job, .epilogue = beta_epilogue_prepare(job)};
   blocks.method = kernel->choose(job, &blocks.hold_a);
@@ -41,6 +58,7 @@ beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job
                             .streamed = blocks.hold_a ? job->b : job->a,
                             .k0 = job->k0,
                             .k = job->k};
+  blocks.narrow = is_narrow(&blocks);
   blocks.held_rows = blocks.hold_a ? job->m : job->n;
   blocks.streamed_rows = blocks.hold_a ? job->n : job->m;
   blocks.group_bytes = align_up(blocks.method->held_bytes(&blocks.pair));
@@ -78,29 +96,46 @@ struct part {
   uint32_t lanes, count;
 };
 
+static uint32_t groups_of(const struct part *part) { return divide_up(part->lanes, part->blocks->method->lanes); }
+
 static void multiply(const struct part *part, int32_t *dot, size_t dot_stride) {
   const beta_blocks *blocks = part->blocks;
-  blocks->method->multiply(&blocks->pair, part->held, divide_up(part->lanes, blocks->method->lanes), part->streamed,
-                           part->count, dot, dot_stride);
+  blocks->method->multiply(&blocks->pair, part->held, groups_of(part), part->streamed, part->count, dot, dot_stride);
 }
 
-/* Whether a product may go straight to the output: int32 as it is, and no lane or row beside it. */
-static bool is_output(const struct part *part) {
+static void multiply16(const struct part *part, int16_t *dot, size_t dot_stride) {
+  const beta_blocks *blocks = part->blocks;
+  blocks->method->multiply16(&blocks->pair, part->held, groups_of(part), part->streamed, part->count, dot, dot_stride);
+}
+
+/* Whether products of the output's width may go straight to it: there is no lane or row beside it. */
+static bool is_whole(const struct part *part) {
   const struct beta_method *method = part->blocks->method;
-  return part->blocks->job->o.bits == 32 && part->count == method->rows && part->lanes % method->lanes == 0;
+  return part->count == method->rows && part->lanes % method->lanes == 0;
+}
+
+/* Products of a part lie row after row: a power of two between them would put all rows into a few sets of the cache. */
+static size_t dot_stride(const struct part *part) {
+  return ((size_t)groups_of(part) * part->blocks->method->lanes + 15) / 16 * 16;
 }
 
 /* B is held: a product is a piece of output rows. */
 static void store_rows(const struct part *part, uint32_t row, uint32_t column, int32_t *dot) {
   const beta_blocks *blocks = part->blocks;
-  if (is_output(part)) {
-    const beta_matrix *o = &blocks->job->o;
-    int32_t *out = (int32_t *)(void *)(o->row0 + row * o->stride) + column;
-    multiply(part, out, o->stride / sizeof *out);
-    return;
+  const beta_matrix *o = &blocks->job->o;
+  uint8_t *out = o->row0 + row * o->stride;
+  if (o->bits == 32 && is_whole(part)) {
+    multiply(part, (int32_t *)(void *)out + column, o->stride / sizeof(int32_t));
+  } else if (!blocks->narrow) {
+    multiply(part, dot, dot_stride(part));
+    blocks->kernel->epilogue(&blocks->epilogue, row, part->count, column, part->lanes, dot, dot_stride(part));
+  } else if (blocks->epilogue.identity && is_whole(part)) {
+    multiply16(part, (int16_t *)(void *)out + column, o->stride / sizeof(int16_t));
+  } else {
+    int16_t *narrow = (int16_t *)(void *)dot;
+    multiply16(part, narrow, dot_stride(part));
+    blocks->kernel->epilogue16(&blocks->epilogue, row, part->count, column, part->lanes, narrow, dot_stride(part));
   }
-  multiply(part, dot, DOT_STRIDE);
-  blocks->kernel->epilogue(&blocks->epilogue, row, part->count, column, part->lanes, dot, DOT_STRIDE);
 }
 
 void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to,
@@ -118,18 +153,18 @@ void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32
 static void store_columns(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, int32_t *strip) {
   const beta_blocks *blocks = part->blocks;
   const beta_matrix *o = &blocks->job->o;
-  multiply(part, dot, DOT_STRIDE);
+  multiply(part, dot, dot_stride(part));
   if (o->bits == 32) {
     int32_t *out = (int32_t *)(void *)(o->row0 + row * o->stride) + column;
-    blocks->kernel->turn(dot, DOT_STRIDE, part->count, part->lanes, out, o->stride / sizeof *out);
+    blocks->kernel->turn(dot, dot_stride(part), part->count, part->lanes, out, o->stride / sizeof *out);
   } else {
-    blocks->kernel->turn(dot, DOT_STRIDE, part->count, part->lanes, strip, STRIP_COLUMNS);
+    blocks->kernel->turn(dot, dot_stride(part), part->count, part->lanes, strip, STRIP_COLUMNS);
   }
 }
 
 /* The buffers of a thread. */
 struct scratch {
-  int32_t dot[BETA_METHOD_ROWS_MAX * DOT_STRIDE];
+  int32_t dot[BETA_METHOD_PRODUCTS_MAX];
   int32_t strip[PANEL_ROWS_MAX * STRIP_COLUMNS]; /* whole output rows of a panel, when A is held */
   uint8_t streamed[1];                           /* as many bytes as the method asks for */
 };

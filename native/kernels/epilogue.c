@@ -60,19 +60,35 @@ static void store_planes(uint8_t *block, uint32_t first, const beta_matrix *form
   }
 }
 
+/* Whether all entries are {0, 1.0}. */
+static bool is_identity(const uint8_t *table, uint32_t entries) {
+  uint64_t other = 0;
+  for (uint32_t i = 0; i < entries; i++) {
+    uint64_t entry;
+    memcpy(&entry, table + (uint64_t)i * ENTRY_BYTES, sizeof entry);
+    other |= entry ^ (uint64_t)ONE << 32;
+  }
+  return other == 0;
+}
+
 struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
   struct beta_epilogue epilogue = {.job = job};
-  if (job->o.bits != 1) return epilogue;
   const uint32_t entries = job->table_by_row ? job->m : job->n;
-  uint32_t other = 0, negative = 0;
+  epilogue.identity = job->o.bits == 16 && is_identity(job->table, entries);
+  if (job->o.bits != 1) return epilogue;
+  uint32_t other = 0, negative = 0, biases = 0;
   for (uint32_t i = 0; i < entries; i++) {
-    int32_t mul;
+    int32_t bias, mul;
+    memcpy(&bias, job->table + (uint64_t)i * ENTRY_BYTES, sizeof bias);
     memcpy(&mul, job->table + (uint64_t)i * ENTRY_BYTES + 4, sizeof mul);
-    other |= (uint32_t)(mul != ONE) & (uint32_t)(mul != -ONE);
-    negative |= (uint32_t)mul >> 31;
+    const uint32_t sign = (uint32_t)(mul >> 31);
+    other |= (((uint32_t)mul ^ sign) - sign) ^ (uint32_t)ONE;
+    negative |= sign;
+    biases |= (uint32_t)(bias ^ bias >> 31);
   }
   epilogue.thresholds = other == 0;
   epilogue.flips = negative != 0;
+  epilogue.near = biases >> 30 == 0;
   return epilogue;
 }
 

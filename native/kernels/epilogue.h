@@ -13,6 +13,9 @@ struct beta_epilogue {
    */
   bool thresholds;
   bool flips; /* some multiplier is -1.0 */
+  bool near;  /* of thresholds: every bias is so small that D + bias does not wrap where |D| <= 2^30 */
+  /* int16 output, and every entry is {0, 1.0}: r is D, saturated to 16 bits. */
+  bool identity;
 };
 
 struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job);

@@ -53,6 +53,9 @@ struct beta_kernel {
                    const int32_t *dot, size_t stride);
   /* to[l * to_stride + r] = dot[r * stride + l] for r < rows (<= 16) and l < lanes; writes nothing else. */
   void (*turn)(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
+  /* `epilogue` for thresholds and identity tables, from products of 16 bits. NULL where no method has multiply16. */
+  void (*epilogue16)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
+                     const int16_t *dot, size_t stride);
 };
 
 /* Every kernel that was compiled in, fastest first, NULL at the end; the last one before it runs everywhere. */
@@ -62,6 +65,8 @@ const struct beta_kernel *const *beta_kernels(void);
 extern const struct beta_kernel beta_kernel_portable;
 #if defined(__x86_64__)
 extern const struct beta_kernel beta_kernel_avx512;
+extern const struct beta_kernel beta_kernel_avxvnni;
+extern const struct beta_kernel beta_kernel_avx2;
 #endif
 #if defined(__aarch64__)
 extern const struct beta_kernel beta_kernel_neon;

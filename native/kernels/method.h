@@ -18,7 +18,9 @@
 
 /* Bounds of every method, so that buffers can be allocated once. */
 #define BETA_METHOD_LANES_MAX 64u
-#define BETA_METHOD_ROWS_MAX 16u
+#define BETA_METHOD_ROWS_MAX 64u
+#define BETA_METHOD_COLUMNS_MAX 1024u
+#define BETA_METHOD_PRODUCTS_MAX (16u << 10) /* rows times columns */
 
 /* The operands of one product, and the elements [k0, k0 + k) of their rows that take part. */
 typedef struct beta_pair {
@@ -43,6 +45,9 @@ struct beta_method {
    */
   void (*multiply)(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed, uint32_t count,
                    int32_t *dot, size_t dot_stride);
+  /* The same products, each saturated to 16 bits; NULL where the method has no faster way than to narrow what multiply leaves. */
+  void (*multiply16)(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed, uint32_t count,
+                     int16_t *dot, size_t dot_stride);
 };
 
 #endif

@@ -106,7 +106,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 static const struct beta_method popcount = {"popcount",     1,    ROWS,   COLUMNS, held_bytes,
-                                            streamed_bytes, hold, stream, multiply};
+                                            streamed_bytes, hold, stream, multiply, NULL};
 
 static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   (void)job;
@@ -116,4 +116,5 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
 
 static bool supported(void) { return true; }
 
-const struct beta_kernel beta_kernel_portable = {"portable", supported, choose, beta_epilogue_portable, beta_turn_portable};
+const struct beta_kernel beta_kernel_portable = {"portable", supported, choose, beta_epilogue_portable, beta_turn_portable,
+                                                 NULL};

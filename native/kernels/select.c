@@ -6,6 +6,8 @@
 static const struct beta_kernel *const kernels[] = {
 #if defined(__x86_64__)
     &beta_kernel_avx512,
+    &beta_kernel_avxvnni,
+    &beta_kernel_avx2,
 #endif
 #if defined(__aarch64__)
     &beta_kernel_neon,

@@ -1,7 +1,8 @@
 /*
  * Products of every kernel that runs here, behind the engine's interface: all pairs of formats with operands that are
  * extreme in every way a method could overflow on (all bits, only or all but the top plane, none, sparse), ragged shapes,
- * and K up to the largest. `methods RUNS` repeats it with other shapes.
+ * and K up to the largest; as int32, as int16 through a table of identities, and as bits through thresholds that lie among the
+ * results. `methods RUNS` repeats it with other shapes.
  */
 #include "kernels/blocks.h"
 #include "test/support.h"
@@ -63,22 +64,82 @@ static void run_job(struct bench *bench, const struct beta_kernel *kernel, const
   }
 }
 
-static bool agrees(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job) {
-  run_job(bench, kernel, job);
-  decode(&job->a, job->m, job, bench->values_a);
-  decode(&job->b, job->n, job, bench->values_b);
+#define COLUMNS_MAX 140u /* of a shape */
+#define ONE (1 << BETA_EPILOGUE_SHIFT)
+
+static int64_t dots[COLUMNS_MAX * COLUMNS_MAX]; /* [row][column] */
+
+static void multiply(const struct bench *bench, const beta_qmm *job) {
   for (uint32_t m = 0; m < job->m; m++) {
     for (uint32_t n = 0; n < job->n; n++) {
-      int64_t expected = 0;
-      for (uint32_t k = 0; k < job->k; k++) {
-        expected += (int64_t)bench->values_a[(size_t)m * job->k + k] * bench->values_b[(size_t)n * job->k + k];
-      }
-      const int32_t found = bench->out[m * (job->o.stride / 4) + n];
-      if (found == expected) continue;
-      return check(false, "%s: %u bits (%u) by %u (%u), m %u n %u k %u k0 %u: row %u column %u is %d, expected %lld",
-                   kernel->name, job->a.bits, job->a.encoding, job->b.bits, job->b.encoding, job->m, job->n, job->k,
-                   job->k0, m, n, found, (long long)expected);
+      const int32_t *a = bench->values_a + (size_t)m * job->k, *b = bench->values_b + (size_t)n * job->k;
+      int64_t sum = 0;
+      for (uint32_t k = 0; k < job->k; k++) sum += (int64_t)a[k] * b[k];
+      dots[m * job->n + n] = sum;
     }
+  }
+}
+
+/* Thresholds among the results of the first row, and some that are far from all. */
+static int32_t bias_of(uint32_t n) {
+  if (n % 11 == 10) return n % 2 == 0 ? INT32_MAX : INT32_MIN;
+  return n % 13 == 12 ? 40000 : (int32_t)(n % 3) - 1 - (int32_t)dots[n];
+}
+
+/* Whether the multiplier of a column is -1.0. */
+static bool falls(uint32_t n) { return n % 4 == 3; }
+
+/* The output of 32, 16 or 1 bits; for one bit, `near` keeps thresholds within what 16 bits can decide. */
+static bool agrees_as(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job, bool near) {
+  static _Alignas(16) int32_t table[COLUMNS_MAX][2];
+  for (uint32_t n = 0; n < job->n; n++) {
+    table[n][0] = job->o.bits == 16 ? 0 : near ? bias_of(n) % 60000 : bias_of(n);
+    table[n][1] = job->o.bits == 1 && falls(n) ? -ONE : ONE;
+  }
+  beta_qmm whole = *job;
+  whole.table = job->o.bits == 32 ? NULL : (const uint8_t *)table;
+  memset(bench->out, 0xA5, job->m * job->o.stride);
+  run_job(bench, kernel, &whole);
+  for (uint32_t m = 0; m < job->m; m++) {
+    const uint8_t *row = (const uint8_t *)bench->out + m * job->o.stride;
+    for (uint32_t n = 0; n < job->n; n++) {
+      const int64_t dot = dots[m * job->n + n];
+      int64_t expected = dot, found;
+      if (job->o.bits == 32) {
+        found = ((const int32_t *)(const void *)row)[n];
+      } else if (job->o.bits == 16) {
+        expected = dot > INT16_MAX ? INT16_MAX : dot < INT16_MIN ? INT16_MIN : dot;
+        found = ((const int16_t *)(const void *)row)[n];
+      } else {
+        const int64_t sum = (int32_t)((uint32_t)dot + (uint32_t)table[n][0]), r = falls(n) ? -sum : sum;
+        expected = job->o.encoding == BETA_ENC_U ? r >= 1 : job->o.encoding == BETA_ENC_S ? r <= -1 : r >= 0;
+        found = row[n / 8] >> n % 8 & 1;
+      }
+      if (found == expected) continue;
+      return check(false,
+                   "%s: %u bits (%u) by %u (%u) to %u (%u), m %u n %u k %u k0 %u: row %u column %u is %lld, expected %lld",
+                   kernel->name, job->a.bits, job->a.encoding, job->b.bits, job->b.encoding, job->o.bits,
+                   job->o.encoding, job->m, job->n, job->k, job->k0, m, n, (long long)found, (long long)expected);
+    }
+  }
+  return true;
+}
+
+static bool agrees(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job) {
+  decode(&job->a, job->m, job, bench->values_a);
+  decode(&job->b, job->n, job, bench->values_b);
+  multiply(bench, job);
+  static const struct {
+    uint32_t bits, encoding;
+    bool near;
+  } outputs[] = {{32, BETA_ENC_S, false}, {16, BETA_ENC_S, false},  {1, BETA_ENC_PM1, false}, {1, BETA_ENC_PM1, true},
+                 {1, BETA_ENC_U, true},   {1, BETA_ENC_S, true}};
+  for (size_t i = 0; i < COUNT(outputs); i++) {
+    beta_qmm as = *job;
+    as.o.bits = outputs[i].bits;
+    as.o.encoding = outputs[i].encoding;
+    as.o.stride = ((uint64_t)job->n * as.o.bits + 127) / 128 * 16;
+    if (!agrees_as(bench, kernel, &as, outputs[i].near)) return false;
   }
   return true;
 }
@@ -89,7 +150,7 @@ static beta_matrix operand(uint8_t *row0, uint8_t format, const beta_qmm *job) {
   return (beta_matrix){.row0 = row0, .stride = stride, .bits = bits, .encoding = format >> 4};
 }
 
-/* A random shape: small, or with the longest rows, or with more rows or columns than any tile. */
+/* A random shape: small, or with the longest rows, or with more rows or columns than a tile, or a head of attention. */
 static beta_qmm shape(struct bench *bench) {
   const uint64_t random = next_random(&bench->random);
   const uint32_t kind = random % 8;
@@ -98,6 +159,11 @@ static beta_qmm shape(struct bench *bench) {
     job.k = kind == 0 ? BETA_MAX_K_LIMIT : 1 + (random >> 8) % BETA_MAX_K_LIMIT;
     job.m = 1 + job.m % 5;
     job.n = 1 + job.n % 5;
+  }
+  if ((random >> 50) % 64 == 0) { /* heads of attention: whole tiles, whose results go straight to the output */
+    job.k = 1 + (random >> 8) % 160;
+    job.m = 60 + (random >> 20) % 80;
+    job.n = 32 * (1 + (random >> 28) % 3);
   }
   if ((random >> 40 & 1) != 0) {
     const uint32_t m = job.m;

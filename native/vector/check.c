@@ -1,6 +1,10 @@
 /*
  * A record is checked whole before it runs: sizes sane, every operand aligned and inside the window, indices in range. The
  * host's own compiler writes these records, but from artifacts that come from outside.
+ *
+ * The check has two halves. What a record says of itself does not change, so a program's records are checked when it is loaded
+ * (beta_group_check_record). Arrays of indices lie in the window, where they change with every input: they are checked each time
+ * (beta_group_check_indices), after the record.
  */
 #include <errno.h>
 #include <math.h>
@@ -53,9 +57,12 @@ static int out_valid(const beta_vector *v, const indices *kept, uint32_t off, ui
  */
 static int work_bounded(const beta_vector *v, uint64_t rows, uint64_t width) { return rows * width <= v->bytes / 2; }
 
+static int starts_inside(const beta_vector *v, uint32_t off, uint32_t sequences) {
+  return sequences >= 1 && sequences <= ROWS_MAX && array_inside(v, off, (uint64_t)sequences + 1, 4);
+}
+
 /* Row starts of the sequences: ascending from 0 to `rows`. */
-static int starts_valid(const beta_vector *v, uint32_t off, uint32_t sequences, uint32_t rows) {
-  if (sequences == 0 || sequences > ROWS_MAX || !array_inside(v, off, (uint64_t)sequences + 1, 4)) return 0;
+static int starts_ascend(const beta_vector *v, uint32_t off, uint32_t sequences, uint32_t rows) {
   const uint32_t *starts = beta_at(v, off);
   if (starts[0] != 0 || starts[sequences] != rows) return 0;
   for (uint32_t i = 0; i < sequences; i++) {
@@ -64,8 +71,41 @@ static int starts_valid(const beta_vector *v, uint32_t off, uint32_t sequences, 
   return 1;
 }
 
+/* Whether a consumer takes the range of a sequence. */
+static int takes_range(const beta_group *g) {
+  for (unsigned c = 0; c < g->step.header.consumers; c++) {
+    if (beta_needs_range(&g->consumers[c])) return 1;
+  }
+  return 0;
+}
+
+/*
+ * The part of a step's rows that a record computes. A range of a sequence needs all of its rows: where starts_off is 0 all rows are
+ * one sequence, else the starts say so (part_ends_sequences).
+ */
+static int part_inside(const beta_group *g, uint32_t first, uint32_t end, uint32_t rows, uint32_t starts_off) {
+  if (end == 0) end = rows;
+  if (first >= end || end > rows) return 0;
+  return starts_off != 0 || (first == 0 && end == rows) || !takes_range(g);
+}
+
+/* Whether a sequence begins at `row`, or the last one ends there; the starts have been checked. */
+static int is_boundary(const beta_vector *v, uint32_t starts_off, uint32_t sequences, uint32_t row) {
+  const uint32_t *starts = beta_at(v, starts_off);
+  for (uint32_t i = 0; i <= sequences; i++) {
+    if (starts[i] == row) return 1;
+  }
+  return 0;
+}
+
+static int part_ends_sequences(const beta_vector *v, const beta_group *g, uint32_t first, uint32_t end, uint32_t rows,
+                               uint32_t starts_off, uint32_t sequences) {
+  if (end == 0) end = rows;
+  if ((first == 0 && end == rows) || !takes_range(g)) return 1;
+  return is_boundary(v, starts_off, sequences, first) && is_boundary(v, starts_off, sequences, end);
+}
+
 static int indices_below(const beta_vector *v, uint32_t off, uint32_t count, uint32_t limit) {
-  if (!array_inside(v, off, count, 4)) return 0;
   const uint32_t *values = beta_at(v, off);
   for (uint32_t i = 0; i < count; i++) {
     if (values[i] >= limit) return 0;
@@ -180,23 +220,25 @@ static int embed_valid(const beta_vector *v, const beta_group *g) {
   const uint64_t array_bytes = (uint64_t)s->rows * 4, starts_bytes = ((uint64_t)s->sequences + 1) * 4;
   const indices kept = {4, {{s->ids_off, array_bytes}, {s->positions_off, array_bytes}, {s->types_off, array_bytes}, {s->starts_off, starts_bytes}}};
   return rows_valid(s->rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
-         starts_valid(v, s->starts_off, s->sequences, s->rows) && tables_valid(v, g, s->words, s->width) &&
+         starts_inside(v, s->starts_off, s->sequences) && tables_valid(v, g, s->words, s->width) &&
          array_inside(v, s->position_off, (uint64_t)s->positions * s->width, 4) &&
-         array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) && indices_below(v, s->ids_off, s->rows, s->words) &&
-         indices_below(v, s->positions_off, s->rows, s->positions) && indices_below(v, s->types_off, s->rows, s->types) &&
+         array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) && array_inside(v, s->ids_off, s->rows, 4) &&
+         array_inside(v, s->positions_off, s->rows, 4) && array_inside(v, s->types_off, s->rows, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
 static int affine_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_affine *s = &g->step.affine;
   if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
   if (s->activation > BETA_STEP_ACTIVATION_TANH || s->by_row > 1) return 0;
-  if (s->starts_off ? !starts_valid(v, s->starts_off, s->sequences, s->rows) : s->sequences != 1) return 0;
+  if (s->starts_off ? !starts_inside(v, s->starts_off, s->sequences) : s->sequences != 1) return 0;
   const indices kept = {s->starts_off ? 1 : 0, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return terms_valid(v, g, s->rows, s->width, s->sequences, s->by_row != 0) &&
          optional_inside(v, s->bias_off, s->by_row ? s->rows : s->width, 4) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
 static int norm_valid(const beta_vector *v, const beta_group *g) {
@@ -204,10 +246,11 @@ static int norm_valid(const beta_vector *v, const beta_group *g) {
   if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
   const uint64_t elements = (uint64_t)s->rows * s->width;
   const indices kept = {1, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
-  return starts_valid(v, s->starts_off, s->sequences, s->rows) && terms_valid(v, g, s->rows, s->width, s->sequences, 0) &&
+  return starts_inside(v, s->starts_off, s->sequences) && terms_valid(v, g, s->rows, s->width, s->sequences, 0) &&
          optional_inside(v, s->bias_off, s->width, 4) && array_inside(v, s->residual_off, elements, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) && s->out_off != 0 &&
-         out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
 /* V behind a SOFTMAX whose rows are those of the context. */
@@ -233,7 +276,8 @@ static int softmax_valid(const beta_vector *v, const beta_group *g) {
                                 : s->consumers == 1 && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
   return consumed && rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
          rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * acc_bytes, acc_bytes) && found_valid(v, s->found_a_off, 1) &&
-         found_valid(v, s->found_b_off, 1);
+         found_valid(v, s->found_b_off, 1) &&
+         part_inside(g, s->first_row, s->end_row, s->terms ? s->tokens : (uint32_t)rows, 0);
 }
 
 static int dense_valid(const beta_vector *v, const beta_group *g) {
@@ -248,12 +292,38 @@ static int pick_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_pick *s = &g->step.pick;
   const indices kept = {2, {{s->index_off, (uint64_t)s->rows * 4}, {s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return rows_valid(s->rows) && rows_valid(s->x_rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
-         s->terms == 0 && starts_valid(v, s->starts_off, s->sequences, s->rows) &&
-         indices_below(v, s->index_off, s->rows, s->x_rows) && array_inside(v, s->x_off, (uint64_t)s->x_rows * s->width, 4) &&
-         consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         s->terms == 0 && starts_inside(v, s->starts_off, s->sequences) && array_inside(v, s->index_off, s->rows, 4) && array_inside(v, s->x_off, (uint64_t)s->x_rows * s->width, 4) &&
+         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
 }
 
-int beta_group_check(const beta_vector *v, const beta_group *g) {
+/* The starts of a step's sequences, and that its part holds whole ones where it must. */
+#define SEQUENCES_VALID(v, g, s)                                 \
+  (starts_ascend(v, (s)->starts_off, (s)->sequences, (s)->rows) && \
+   part_ends_sequences(v, g, (s)->first_row, (s)->end_row, (s)->rows, (s)->starts_off, (s)->sequences))
+
+static int embed_indices(const beta_vector *v, const beta_group *g) {
+  const beta_step_embed *s = &g->step.embed;
+  return SEQUENCES_VALID(v, g, s) && indices_below(v, s->ids_off, s->rows, s->words) &&
+         indices_below(v, s->positions_off, s->rows, s->positions) && indices_below(v, s->types_off, s->rows, s->types);
+}
+
+int beta_group_check_indices(const beta_vector *v, const beta_group *g) {
+  const beta_record *s = &g->step;
+  int valid = 1;
+  switch (s->header.op) {
+    case BETA_STEP_EMBED: valid = embed_indices(v, g); break;
+    case BETA_STEP_AFFINE: valid = s->affine.starts_off == 0 || SEQUENCES_VALID(v, g, &s->affine); break;
+    case BETA_STEP_NORM: valid = SEQUENCES_VALID(v, g, &s->norm); break;
+    case BETA_STEP_PICK:
+      valid = starts_ascend(v, s->pick.starts_off, s->pick.sequences, s->pick.rows) &&
+              indices_below(v, s->pick.index_off, s->pick.rows, s->pick.x_rows);
+      break;
+    default: break; /* The others have none. */
+  }
+  return valid ? 0 : -EINVAL;
+}
+
+int beta_group_check_record(const beta_vector *v, const beta_group *g) {
   switch (g->step.header.op) {
     case BETA_STEP_EMBED: return embed_valid(v, g) ? 0 : -EINVAL;
     case BETA_STEP_AFFINE: return affine_valid(v, g) ? 0 : -EINVAL;

@@ -2,8 +2,6 @@
  * The context of real probabilities, sum_j p_ij V_jc, for every head of one sequence: what the engine cannot multiply, because
  * one of the operands has no codes. Probabilities are not stored: a row of the context is made from its rows of scores.
  */
-#include <string.h>
-
 #include "beta_contract.h"
 #include "vector.h"
 
@@ -28,25 +26,23 @@ static void unpack(const beta_vector *v, const beta_step_value *t, uint32_t toke
   }
 }
 
-static void context_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x) {
+static void context_row(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out) {
   (void)sequence;
-  const beta_step_softmax *s = &g->step.softmax;
-  const beta_step_value *t = &g->terms[0].value;
+  (void)out; /* there is none */
+  const beta_vector *v = job->v;
+  const beta_step_softmax *s = &job->g->step.softmax;
+  const beta_step_value *t = &job->g->terms[0].value;
   const beta_found found = beta_found_at(v, t->found_off, 0);
   const float *codes = beta_at(v, t->codes_off);
   const uint32_t columns = t->width / s->heads;
   double p[BETA_STEP_WIDTH_MAX];
 
-  memset(x, 0, t->width * sizeof *x);
   for (uint32_t head = 0; head < s->heads; head++) {
     double *out = x + (size_t)head * columns;
     beta_softmax_row(v, s, head * s->tokens + row, p);
     double sum = 0;
-    for (uint32_t token = 0; token < s->tokens; token++) {
-      const float *code = codes + (size_t)token * t->width + (size_t)head * columns;
-      for (uint32_t i = 0; i < columns; i++) out[i] += p[token] * code[i];
-      sum += p[token];
-    }
+    for (uint32_t token = 0; token < s->tokens; token++) sum += p[token];
+    v->kernel->blend(p, s->tokens, codes + (size_t)head * columns, t->width, columns, out);
     for (uint32_t i = 0; i < columns; i++) out[i] = t->scale * found.step * out[i] + found.t * sum;
   }
 }
@@ -55,5 +51,6 @@ void beta_context(const beta_vector *v, const beta_group *g) {
   const beta_step_softmax *s = &g->step.softmax;
   const beta_step_value *t = &g->terms[0].value;
   unpack(v, t, s->tokens);
-  beta_run_rows(v, g, &(beta_rows){context_row, s->tokens, t->width, 0, 1, 0});
+  beta_run_rows(&(beta_job){
+      .v = v, .g = g, .rows = s->tokens, .width = t->width, .sequences = 1, .first = s->first_row, .end = s->end_row, .row = context_row});
 }

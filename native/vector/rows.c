@@ -3,56 +3,62 @@
 
 #include "vector.h"
 
+void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges) {
+  const unsigned consumers = job->g->step.header.consumers;
+  double x[BETA_STEP_WIDTH_MAX];
+  beta_coder coders[BETA_STEP_CONSUMERS_MAX];
+  for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &job->g->consumers[c], (beta_found){.step = 1, .t = 0});
+  for (uint32_t row = begin; row < end; row++) {
+    job->row(job, sequence, row, x, NULL);
+    for (unsigned c = 0; c < consumers; c++) {
+      if (beta_needs_range(&job->g->consumers[c])) job->v->kernel->range(&coders[c], x, job->width, &ranges[c]);
+    }
+  }
+}
+
+void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found) {
+  const unsigned consumers = job->g->step.header.consumers;
+  double x[BETA_STEP_WIDTH_MAX];
+  beta_coder coders[BETA_STEP_CONSUMERS_MAX];
+  for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &job->g->consumers[c], found[c]);
+  for (uint32_t row = begin; row < end; row++) {
+    float *out = job->out_off ? (float *)beta_at(job->v, job->out_off) + (size_t)row * job->width : NULL;
+    job->row(job, sequence, row, x, out);
+    for (unsigned c = 0; c < consumers; c++) beta_quantise_row(job->v, &job->g->consumers[c], &coders[c], x, out, job->width, row);
+  }
+}
+
 /* First pass over a sequence: what its quantisers need to know of all its rows. */
-static void find_ranges(const beta_vector *v, const beta_group *g, const beta_rows *p, uint32_t sequence, uint32_t begin,
-                        uint32_t end, double *x, beta_found *found) {
-  beta_range range[BETA_STEP_CONSUMERS_MAX];
-  const unsigned consumers = g->step.header.consumers;
+static void find(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_found *found) {
+  beta_range ranges[BETA_STEP_CONSUMERS_MAX];
+  const unsigned consumers = job->g->step.header.consumers;
   int needed = 0;
   for (unsigned c = 0; c < consumers; c++) {
-    range[c] = (beta_range){.low = INFINITY, .high = -INFINITY};
-    found[c] = (beta_found){.step = g->consumers[c].step, .t = 0};
-    needed |= beta_needs_range(&g->consumers[c]);
+    ranges[c] = BETA_RANGE_NONE;
+    found[c] = (beta_found){.step = job->g->consumers[c].step, .t = 0};
+    needed |= beta_needs_range(&job->g->consumers[c]);
   }
-  if (!needed || begin == end) return;
-  for (uint32_t row = begin; row < end; row++) {
-    p->row(v, g, sequence, row, x);
-    for (unsigned c = 0; c < consumers; c++) beta_range_add(v, &g->consumers[c], x, p->width, &range[c]);
-  }
+  if (!needed) return;
+  (job->range ? job->range : beta_range_rows)(job, sequence, begin, end, ranges);
   for (unsigned c = 0; c < consumers; c++) {
-    if (!beta_needs_range(&g->consumers[c])) continue;
-    found[c] = beta_range_found(&g->consumers[c], range[c]);
-    ((beta_found *)beta_at(v, g->consumers[c].found_off))[sequence] = found[c];
+    const beta_step_quantise *q = &job->g->consumers[c];
+    if (!beta_needs_range(q)) continue;
+    found[c] = beta_range_found(q, ranges[c]);
+    ((beta_found *)beta_at(job->v, q->found_off))[sequence] = found[c];
   }
 }
 
-/* Where the sum of a row goes: block after block. */
-static double *sum_at(const beta_vector *v, const beta_step_quantise *q, uint32_t row) {
-  uint8_t *block = (uint8_t *)beta_at(v, q->sums_off) + (size_t)(row / q->sums_rows) * q->sums_stride;
-  return (double *)(void *)block + row % q->sums_rows;
-}
-
-void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *p) {
-  double x[BETA_STEP_WIDTH_MAX];
+void beta_run_rows(const beta_job *job) {
   beta_found found[BETA_STEP_CONSUMERS_MAX];
-  const uint32_t whole[2] = {0, p->rows};
-  const uint32_t *starts = p->starts_off ? beta_at(v, p->starts_off) : whole;
+  const uint32_t whole[2] = {0, job->rows};
+  const uint32_t *starts = job->starts_off ? beta_at(job->v, job->starts_off) : whole;
+  const uint32_t first = job->first, last = job->end ? job->end : job->rows;
 
-  for (uint32_t sequence = 0; sequence < p->sequences; sequence++) {
-    const uint32_t begin = starts[sequence], end = starts[sequence + 1];
-    find_ranges(v, g, p, sequence, begin, end, x, found);
-    for (uint32_t row = begin; row < end; row++) {
-      p->row(v, g, sequence, row, x);
-      if (p->out_off) {
-        float *out = (float *)beta_at(v, p->out_off) + (size_t)row * p->width;
-        for (uint32_t i = 0; i < p->width; i++) out[i] = (float)x[i];
-      }
-      for (unsigned c = 0; c < g->step.header.consumers; c++) {
-        const beta_step_quantise *q = &g->consumers[c];
-        uint8_t *out = (uint8_t *)beta_at(v, q->out_off) + (size_t)row * q->out_stride;
-        const double sum = beta_quantise_row(v, q, x, p->width, found[c], out);
-        if (q->sums_off) *sum_at(v, q, row) = sum;
-      }
-    }
+  for (uint32_t sequence = 0; sequence < job->sequences; sequence++) {
+    const uint32_t begin = starts[sequence] > first ? starts[sequence] : first;
+    const uint32_t end = starts[sequence + 1] < last ? starts[sequence + 1] : last;
+    if (begin >= end) continue;
+    find(job, sequence, begin, end, found);
+    (job->emit ? job->emit : beta_emit_rows)(job, sequence, begin, end, found);
   }
 }

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "beta.h"
+#include "device/device.h"
 #include "device/error.h"
+#include "threads/pool.h"
 #include "vector.h"
 
 /*
@@ -27,24 +29,56 @@ static void run_group(const beta_vector *v, const beta_group *g) {
     case BETA_STEP_SOFTMAX: beta_softmax(v, g); break;
     case BETA_STEP_DENSE: beta_dense(v, g); break;
     case BETA_STEP_PICK: beta_pick(v, g); break;
-    default: break; /* beta_group_check lets no other pass. */
+    default: break; /* beta_group_check_record lets no other pass. */
   }
 }
 
-int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
-  const beta_vector v = {.base = beta_window(device), .bytes = beta_window_bytes(device)};
-  const uint8_t *bytes = records;
+static int refuse(const beta_group *g, uint32_t index, uint32_t *failed) {
+  *failed = index;
+  return beta_fail(-EINVAL, "vector step record %u (op %u) is malformed or reaches outside the window", index,
+                   g->step.header.op);
+}
 
+int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed) {
+  const beta_vector v = {.base = NULL, .bytes = window_bytes};
   for (uint32_t i = 0; i < count;) {
     beta_group group;
-    const uint32_t taken = gather(bytes + (size_t)i * BETA_STEP_BYTES, count - i, &group);
-    if (taken == 0 || beta_group_check(&v, &group) != 0) {
-      *failed = i;
-      return beta_fail(-EINVAL, "vector step record %u (op %u) is malformed or reaches outside the window", i,
-                       group.step.header.op);
-    }
+    const uint32_t taken = gather((const uint8_t *)records + (size_t)i * BETA_STEP_BYTES, count - i, &group);
+    if (taken == 0 || beta_group_check_record(&v, &group) != 0) return refuse(&group, i, failed);
+    i += taken;
+  }
+  return 0;
+}
+
+static int run_records(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
+  const beta_vector v = {
+      .base = beta_window(device),
+      .bytes = beta_window_bytes(device),
+      .kernel = device->vector ? device->vector : beta_vector_kernel_fastest(),
+  };
+  for (uint32_t i = 0; i < count;) {
+    beta_group group;
+    const uint32_t taken = gather((const uint8_t *)records + (size_t)i * BETA_STEP_BYTES, count - i, &group);
+    if (taken == 0 || (!checked && beta_group_check_record(&v, &group) != 0)) return refuse(&group, i, failed);
+    if (beta_group_check_indices(&v, &group) != 0) return refuse(&group, i, failed);
     run_group(&v, &group);
     i += taken;
   }
   return 0;
+}
+
+/* While the CPU's threads are the caller's. */
+static int claim_and_run(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
+  beta_pool_claim(device->cpu_pool);
+  const int refused = run_records(device, records, count, checked, failed);
+  beta_pool_disclaim(device->cpu_pool);
+  return refused;
+}
+
+int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
+  return claim_and_run(device, records, count, 0, failed);
+}
+
+int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
+  return claim_and_run(device, records, count, 1, failed);
 }

@@ -10,6 +10,7 @@
 #define BETA_STEP_CONSUMERS_MAX 8u /* QUANTISE records of one producer */
 #define BETA_STEP_WIDTH_MAX 32768u /* largest row width or sequence length of a step */
 #define BETA_FOUND_BYTES 16u /* bytes of one entry of a found array */
+#define BETA_OPERATION_WORDS 4u /* u32 words of one operation of a program: the kind, then its arguments */
 
 #define BETA_STEP_ACTIVATION_IDENTITY 0u /* identity */
 #define BETA_STEP_ACTIVATION_RELU 1u /* relu */
@@ -21,6 +22,12 @@
 #define BETA_STEP_QUANTISER_ROUND_FROM_MIN 2u /* clip(rne((x - t) / step), qmin, qmax), t the minimum over the sequence */
 #define BETA_STEP_QUANTISER_SYMMETRIC 3u /* rne(c * qmax / M), c = x clipped, M the largest |c| of the sequence; step = M / qmax */
 #define BETA_STEP_QUANTISER_ASYMMETRIC 4u /* rne((c - t) / a * qmax), c = x clipped, t the smallest c, a = largest - t + 1e-8; step = a / qmax */
+
+#define BETA_OPERATION_SUBMIT 1u /* first, count: hands the next descriptors to the engine */
+#define BETA_OPERATION_WAIT 2u /* count: until the first count descriptors of the program are complete */
+#define BETA_OPERATION_VECTOR 3u /* first, count: runs step records */
+#define BETA_OPERATION_SYNC_FOR_DEVICE 4u /* off, bytes: the engine reads next what the CPU wrote */
+#define BETA_OPERATION_SYNC_FOR_CPU 5u /* off, bytes: the CPU reads next what the engine wrote */
 
 typedef struct beta_step {
   uint8_t op; /* which step */
@@ -157,7 +164,9 @@ typedef struct beta_step_embed {
   double epsilon; /* LayerNorm epsilon */
   uint32_t beta_off; /* f32[width] */
   uint32_t out_off; /* f32[rows][width] normalised rows */
-  uint8_t gap1[56];
+  uint32_t first_row; /* first row that this record computes */
+  uint32_t end_row; /* the row behind the last that it computes; 0: all from first_row on */
+  uint8_t gap1[48];
 } beta_step_embed;
 _Static_assert(sizeof(beta_step_embed) == 128, "layout of beta_step_embed");
 _Static_assert(offsetof(beta_step_embed, op) == 0, "offset of beta_step_embed.op");
@@ -179,6 +188,8 @@ _Static_assert(offsetof(beta_step_embed, gamma_off) == 52, "offset of beta_step_
 _Static_assert(offsetof(beta_step_embed, epsilon) == 56, "offset of beta_step_embed.epsilon");
 _Static_assert(offsetof(beta_step_embed, beta_off) == 64, "offset of beta_step_embed.beta_off");
 _Static_assert(offsetof(beta_step_embed, out_off) == 68, "offset of beta_step_embed.out_off");
+_Static_assert(offsetof(beta_step_embed, first_row) == 72, "offset of beta_step_embed.first_row");
+_Static_assert(offsetof(beta_step_embed, end_row) == 76, "offset of beta_step_embed.end_row");
 
 #define BETA_STEP_AFFINE 5u /* Integer result to real value, y = activation(terms + bias), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
 typedef struct beta_step_affine {
@@ -193,7 +204,10 @@ typedef struct beta_step_affine {
   uint32_t by_row; /* 1: scale, bias and sums are indexed by row (a transposed product) */
   uint32_t bias_off; /* f32[width or rows], or 0 */
   uint32_t out_off; /* f32[rows][width], or 0 */
-  uint8_t gap0[96];
+  uint8_t gap0[40];
+  uint32_t first_row; /* first row that this record computes */
+  uint32_t end_row; /* the row behind the last that it computes; 0: all from first_row on */
+  uint8_t gap1[48];
 } beta_step_affine;
 _Static_assert(sizeof(beta_step_affine) == 128, "layout of beta_step_affine");
 _Static_assert(offsetof(beta_step_affine, op) == 0, "offset of beta_step_affine.op");
@@ -207,6 +221,8 @@ _Static_assert(offsetof(beta_step_affine, sequences) == 16, "offset of beta_step
 _Static_assert(offsetof(beta_step_affine, by_row) == 20, "offset of beta_step_affine.by_row");
 _Static_assert(offsetof(beta_step_affine, bias_off) == 24, "offset of beta_step_affine.bias_off");
 _Static_assert(offsetof(beta_step_affine, out_off) == 28, "offset of beta_step_affine.out_off");
+_Static_assert(offsetof(beta_step_affine, first_row) == 72, "offset of beta_step_affine.first_row");
+_Static_assert(offsetof(beta_step_affine, end_row) == 76, "offset of beta_step_affine.end_row");
 
 #define BETA_STEP_NORM 6u /* Linear epilogue, residual addition and LayerNorm: out = LN(terms + bias + residual). */
 typedef struct beta_step_norm {
@@ -225,7 +241,10 @@ typedef struct beta_step_norm {
   uint8_t gap1[4];
   double epsilon; /* LayerNorm epsilon */
   uint32_t out_off; /* f32[rows][width]; may be the residual itself */
-  uint8_t gap2[76];
+  uint8_t gap2[20];
+  uint32_t first_row; /* first row that this record computes */
+  uint32_t end_row; /* the row behind the last that it computes; 0: all from first_row on */
+  uint8_t gap3[48];
 } beta_step_norm;
 _Static_assert(sizeof(beta_step_norm) == 128, "layout of beta_step_norm");
 _Static_assert(offsetof(beta_step_norm, op) == 0, "offset of beta_step_norm.op");
@@ -241,6 +260,8 @@ _Static_assert(offsetof(beta_step_norm, gamma_off) == 28, "offset of beta_step_n
 _Static_assert(offsetof(beta_step_norm, beta_off) == 32, "offset of beta_step_norm.beta_off");
 _Static_assert(offsetof(beta_step_norm, epsilon) == 40, "offset of beta_step_norm.epsilon");
 _Static_assert(offsetof(beta_step_norm, out_off) == 48, "offset of beta_step_norm.out_off");
+_Static_assert(offsetof(beta_step_norm, first_row) == 72, "offset of beta_step_norm.first_row");
+_Static_assert(offsetof(beta_step_norm, end_row) == 76, "offset of beta_step_norm.end_row");
 
 #define BETA_STEP_SOFTMAX 7u /* Softmax over the scores of every head of one sequence, scale * step of found_b * (step of found_a * D + t of found_a * key_sums). Its rows, head after head, go to the one QUANTISE record; with a VALUE record behind it, its rows are those of the context. */
 typedef struct beta_step_softmax {
@@ -259,7 +280,10 @@ typedef struct beta_step_softmax {
   uint32_t table_length; /* entries of the table; rows that spread further call exp */
   uint32_t key_sums_off; /* i32[heads][tokens] sums over the codes of each key, that an offset of Q multiplies (what does not depend on the key cancels); or 0 */
   uint32_t key_sums_stride; /* bytes from one head of sums to the next */
-  uint8_t gap0[76];
+  uint8_t gap0[20];
+  uint32_t first_row; /* first row that this record computes */
+  uint32_t end_row; /* the row behind the last that it computes; 0: all from first_row on */
+  uint8_t gap1[48];
 } beta_step_softmax;
 _Static_assert(sizeof(beta_step_softmax) == 128, "layout of beta_step_softmax");
 _Static_assert(offsetof(beta_step_softmax, op) == 0, "offset of beta_step_softmax.op");
@@ -277,6 +301,8 @@ _Static_assert(offsetof(beta_step_softmax, table_off) == 36, "offset of beta_ste
 _Static_assert(offsetof(beta_step_softmax, table_length) == 40, "offset of beta_step_softmax.table_length");
 _Static_assert(offsetof(beta_step_softmax, key_sums_off) == 44, "offset of beta_step_softmax.key_sums_off");
 _Static_assert(offsetof(beta_step_softmax, key_sums_stride) == 48, "offset of beta_step_softmax.key_sums_stride");
+_Static_assert(offsetof(beta_step_softmax, first_row) == 72, "offset of beta_step_softmax.first_row");
+_Static_assert(offsetof(beta_step_softmax, end_row) == 76, "offset of beta_step_softmax.end_row");
 
 #define BETA_STEP_DENSE 8u /* Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
 typedef struct beta_step_dense {
@@ -305,7 +331,7 @@ _Static_assert(offsetof(beta_step_dense, weight_off) == 20, "offset of beta_step
 _Static_assert(offsetof(beta_step_dense, bias_off) == 24, "offset of beta_step_dense.bias_off");
 _Static_assert(offsetof(beta_step_dense, out_off) == 28, "offset of beta_step_dense.out_off");
 
-#define BETA_STEP_PICK 9u /* Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
+#define BETA_STEP_PICK 9u /* Chosen rows of a float matrix: the first token of every sequence, for the last layer or the pooler. Each is a sequence of its own for its quantisers. */
 typedef struct beta_step_pick {
   uint8_t op; /* which step */
   uint8_t terms; /* TERM, TABLE or VALUE records that follow */
@@ -318,7 +344,8 @@ typedef struct beta_step_pick {
   uint32_t index_off; /* u32[rows] which row of x */
   uint32_t x_off; /* f32[x_rows][width] */
   uint32_t x_rows; /* rows of x */
-  uint8_t gap1[96];
+  uint32_t out_off; /* f32[rows][width] the rows as they are, or 0 */
+  uint8_t gap1[92];
 } beta_step_pick;
 _Static_assert(sizeof(beta_step_pick) == 128, "layout of beta_step_pick");
 _Static_assert(offsetof(beta_step_pick, op) == 0, "offset of beta_step_pick.op");
@@ -331,6 +358,7 @@ _Static_assert(offsetof(beta_step_pick, sequences) == 16, "offset of beta_step_p
 _Static_assert(offsetof(beta_step_pick, index_off) == 20, "offset of beta_step_pick.index_off");
 _Static_assert(offsetof(beta_step_pick, x_off) == 24, "offset of beta_step_pick.x_off");
 _Static_assert(offsetof(beta_step_pick, x_rows) == 28, "offset of beta_step_pick.x_rows");
+_Static_assert(offsetof(beta_step_pick, out_off) == 32, "offset of beta_step_pick.out_off");
 
 #define BETA_STEP_VALUE 10u /* V of one sequence behind a SOFTMAX whose probabilities stay real: the rows of that step are then sum_j p_ij V_jc, tokens rows of all heads beside one another. */
 typedef struct beta_step_value {

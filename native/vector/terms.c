@@ -1,53 +1,63 @@
 /* Integer accumulators to real values: the merged epilogue of a linear layer, over one or two branches. */
-#include <string.h>
-
 #include "vector.h"
 
-/* sums may be f64 per channel, fixed with the weights, or i32 per channel and sequence, counted by the engine. */
-static void add_offset(const beta_vector *v, const beta_step_term *t, uint32_t sequence, uint32_t row, uint32_t width,
-                       int by_row, double offset, double *x) {
-  if (t->sums_stride) {
-    const int32_t *sums = (const int32_t *)((const uint8_t *)beta_at(v, t->sums_off) + (size_t)sequence * t->sums_stride);
-    for (uint32_t i = 0; i < width; i++) x[i] += offset * sums[i];
-  } else {
-    const double *sums = beta_at(v, t->sums_off);
-    for (uint32_t i = 0; i < width; i++) x[i] += offset * sums[by_row ? row : i];
+/* The parts of one term that are the same for all its blocks, and what follows the last term. */
+static beta_sum sum_of(const beta_job *job, const beta_step_term *t, const beta_terms *s, uint32_t sequence, uint32_t row, int last) {
+  const beta_vector *v = job->v;
+  const beta_found a = beta_found_at(v, t->found_a_off, sequence), b = beta_found_at(v, t->found_b_off, sequence);
+  const double *scales = beta_optional(v, t->scale_off);
+  const double step = a.step * b.step;
+  beta_sum sum = {
+      .acc_int16 = t->acc_int16 != 0,
+      .scale = scales ? s->by_row ? scales[row] * step : step : t->scale * step,
+      .scales = s->by_row ? NULL : scales,
+      .offset = a.t * b.step * t->sums_scale,
+  };
+  if (t->sums_off && t->sums_stride) {
+    sum.sums_int32 = (const int32_t *)((const uint8_t *)beta_at(v, t->sums_off) + (size_t)sequence * t->sums_stride);
+  } else if (t->sums_off && s->by_row) {
+    sum.has_constant = true;
+    sum.constant = sum.offset * ((const double *)beta_at(v, t->sums_off))[row];
+  } else if (t->sums_off) {
+    sum.sums = beta_at(v, t->sums_off);
   }
+  if (last) {
+    const float *bias = beta_optional(v, s->bias_off);
+    sum.bias = s->by_row ? NULL : bias;
+    sum.has_bias_of_row = s->by_row && bias != NULL;
+    if (sum.has_bias_of_row) sum.bias_of_row = bias[row];
+    sum.residual = s->residual;
+    sum.relu = s->relu != 0;
+  }
+  return sum;
 }
 
 /* An offset of the second operand multiplies what the first one's row adds up to, block by block. */
-static void add_row_offset(const beta_vector *v, const beta_step_term *t, uint32_t row, uint32_t width, double offset, double *x) {
-  for (uint32_t begin = 0; begin < width; begin += t->block) {
-    const uint8_t *sums = (const uint8_t *)beta_at(v, t->row_sums_off) + (size_t)(begin / t->block) * t->row_sums_stride;
-    const double add = offset * ((const double *)(const void *)sums)[row];
-    for (uint32_t i = 0; i < t->block; i++) x[begin + i] += add;
-  }
+static void add_row_offset(const beta_job *job, const beta_step_term *t, uint32_t sequence, uint32_t block, uint32_t row, beta_sum *sum) {
+  const uint8_t *sums = (const uint8_t *)beta_at(job->v, t->row_sums_off) + (size_t)block * t->row_sums_stride;
+  const double offset = beta_found_at(job->v, t->found_b_off, sequence).t * ((const double *)(const void *)sums)[row];
+  sum->constant = sum->has_constant ? sum->constant + offset : offset;
+  sum->has_constant = true;
 }
 
-static void add_term(const beta_vector *v, const beta_step_term *t, uint32_t sequence, uint32_t row, uint32_t width,
-                     int by_row, double *x) {
-  const beta_found a = beta_found_at(v, t->found_a_off, sequence), b = beta_found_at(v, t->found_b_off, sequence);
-  const double *scales = t->scale_off ? beta_at(v, t->scale_off) : NULL;
-  const double step = a.step * b.step;
-  const uint8_t *acc = (const uint8_t *)beta_at(v, t->acc_off) + (size_t)row * t->acc_stride;
-
-  for (uint32_t begin = 0; begin < width; begin += t->block) {
-    const uint8_t *d = acc + (size_t)(begin / t->block) * t->block_stride;
-    for (uint32_t i = 0; i < t->block; i++) {
-      const double scale = scales ? scales[by_row ? row : begin + i] : t->scale;
-      x[begin + i] += scale * step * beta_acc(d, t->acc_int16, i);
+void beta_sum_terms(const beta_job *job, const beta_terms *s, uint32_t sequence, uint32_t row, double *x) {
+  const unsigned terms = job->g->step.header.terms;
+  for (unsigned i = 0; i < terms; i++) {
+    const beta_step_term *t = &job->g->terms[i].term;
+    const beta_sum all = sum_of(job, t, s, sequence, row, i + 1 == terms);
+    const uint8_t *acc = (const uint8_t *)beta_at(job->v, t->acc_off) + (size_t)row * t->acc_stride;
+    for (uint32_t begin = 0, block = 0; begin < s->width; begin += t->block, block++) {
+      beta_sum sum = all;
+      sum.width = t->block;
+      sum.adds = i > 0;
+      sum.acc = acc + (size_t)block * t->block_stride;
+      if (sum.scales) sum.scales += begin;
+      if (sum.sums) sum.sums += begin;
+      if (sum.sums_int32) sum.sums_int32 += begin;
+      if (sum.bias) sum.bias += begin;
+      if (sum.residual) sum.residual += begin;
+      if (t->row_sums_off) add_row_offset(job, t, sequence, block, row, &sum);
+      job->v->kernel->sum(&sum, x + begin);
     }
-  }
-  if (t->sums_off) add_offset(v, t, sequence, row, width, by_row, a.t * b.step * t->sums_scale, x);
-  if (t->row_sums_off) add_row_offset(v, t, row, width, b.t, x);
-}
-
-void beta_sum_terms(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, uint32_t width,
-                    uint32_t bias_off, int by_row, double *x) {
-  memset(x, 0, width * sizeof *x);
-  for (unsigned i = 0; i < g->step.header.terms; i++) add_term(v, &g->terms[i].term, sequence, row, width, by_row, x);
-  if (bias_off) {
-    const float *bias = beta_at(v, bias_off);
-    for (uint32_t i = 0; i < width; i++) x[i] += bias[by_row ? row : i];
   }
 }

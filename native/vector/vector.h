@@ -1,8 +1,8 @@
 /*
  * Private to vector/: what every step shares. A record is checked whole before it runs (check.c), then runs unchecked.
  *
- * A producer is a pure function from (sequence, row) to a row of real values in double. rows.c drives it: where a
- * quantiser needs the range of a whole sequence, it computes every row twice, which costs time and no accuracy.
+ * A producer is a pure function from (sequence, row) to a row of real values in double, made by a kernel (kernel.h). rows.c drives
+ * it: where a quantiser needs the range of a whole sequence, it computes every row twice, which costs time and no accuracy.
  */
 #ifndef BETA_VECTOR_H
 #define BETA_VECTOR_H
@@ -10,11 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "beta.h"
 #include "steps.h"
+#include "vector/kernel.h"
 
 typedef struct beta_vector {
   uint8_t *base;  /* the window */
   uint64_t bytes; /* its size */
+  const struct beta_vector_kernel *kernel;
 } beta_vector;
 
 typedef union beta_record {
@@ -40,12 +43,11 @@ typedef struct beta_group {
 
 /* Address of a window offset that has been checked. */
 static inline void *beta_at(const beta_vector *v, uint32_t off) { return v->base + off; }
+/* The same for an operand that may be absent. */
+static inline void *beta_optional(const beta_vector *v, uint32_t off) { return off ? v->base + off : NULL; }
 
-/* Bytes of one integer that the engine left, and integer i of a row of them. */
+/* Bytes of one integer that the engine left. */
 static inline uint32_t beta_acc_bytes(int is_int16) { return is_int16 ? 2 : 4; }
-static inline int32_t beta_acc(const void *row, int is_int16, uint32_t i) {
-  return is_int16 ? ((const int16_t *)row)[i] : ((const int32_t *)row)[i];
-}
 
 /* Step and offset that a quantiser found for one sequence. */
 typedef struct beta_found {
@@ -60,36 +62,54 @@ static inline beta_found beta_found_at(const beta_vector *v, uint32_t off, uint3
 
 /* --- rows.c --- */
 
-/* Real values of one row; pure. `x` has the producer's width. */
-typedef void beta_row(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, double *x);
+/* One step that runs. starts_off 0: one sequence of all rows. out_off 0: no float output. end 0: to the last row. */
+typedef struct beta_job beta_job;
+struct beta_job {
+  const beta_vector *v;
+  const beta_group *g;
+  uint32_t rows, width, starts_off, sequences, out_off, first, end;
+  /* Real values of one row; pure. `x` has room for the width, up to a multiple of 128. `out`, if any, gets them in floats. */
+  void (*row)(const beta_job *job, uint32_t sequence, uint32_t row, double *x, float *out);
+  /* Widens the ranges of all consumers by rows [begin, end) of a sequence; NULL: by `row`. */
+  void (*range)(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges);
+  /* Leaves rows [begin, end) of a sequence; NULL: by `row`. */
+  void (*emit)(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found);
+  const void *prepared; /* the producer's own */
+};
 
-/* What the driver needs to know of a producer. starts_off 0: one sequence of all rows. out_off 0: no float output. */
-typedef struct beta_rows {
-  beta_row *row;
-  uint32_t rows, width, starts_off, sequences, out_off;
-} beta_rows;
+void beta_run_rows(const beta_job *job);
+/* What stands for `range` and `emit` where they are NULL. */
+void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_range *ranges);
+void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found);
 
-void beta_run_rows(const beta_vector *v, const beta_group *g, const beta_rows *producer);
+/* --- terms.c: x = sum of the terms + bias + residual, in the order in which the compiler searches its thresholds --- */
+typedef struct beta_terms {
+  uint32_t width;
+  uint32_t bias_off;
+  const float *residual; /* of this row, or NULL */
+  int by_row;
+  int relu;
+} beta_terms;
 
-/* --- terms.c: x = sum of the terms + bias, in the order in which the compiler searches its thresholds --- */
-void beta_sum_terms(const beta_vector *v, const beta_group *g, uint32_t sequence, uint32_t row, uint32_t width,
-                    uint32_t bias_off, int by_row, double *x);
+void beta_sum_terms(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, double *x);
 
 /* --- quantise.c --- */
 
-/* Smallest and largest (clipped, shifted) value seen. */
-typedef struct beta_range {
-  double low, high;
-} beta_range;
-
-void beta_range_add(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width, beta_range *range);
-/* The found entry of a range, for kinds 2 to 4. */
-beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
 static inline int beta_needs_range(const beta_step_quantise *q) { return q->kind >= BETA_STEP_QUANTISER_ROUND_FROM_MIN; }
 
-/* Quantises one row, packs it into planes at `out`, and returns the sum of the real values of its codes. */
-double beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const double *x, uint32_t width,
-                       beta_found found, uint8_t *out);
+#define BETA_RANGE_NONE ((beta_range){.low = INFINITY, .high = -INFINITY})
+/* The found entry of a range, for kinds 2 to 4. */
+beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
+/* How a quantiser makes codes, for every kind but SIGN; without what is found also how it prepares values. */
+beta_coder beta_coder_of(const beta_vector *v, const beta_step_quantise *q, beta_found found);
+/*
+ * Quantises `x`, the values of row `row`, and leaves planes and sums where the record wants them. `rounded`: x in floats, where they are
+ * at hand, or NULL.
+ */
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, const float *rounded,
+                       uint32_t width, uint32_t row);
+/* The same for codes that are there; `codes` has room for whole blocks. */
+void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint8_t *codes, uint32_t width, uint32_t row);
 
 /* --- the producers --- */
 void beta_embed(const beta_vector *v, const beta_group *g);
@@ -104,10 +124,18 @@ void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, uint32_t
 /* A SOFTMAX with a VALUE record: rows of the context. */
 void beta_context(const beta_vector *v, const beta_group *g);
 
-/* LayerNorm of one row in place: gamma*(x-mean)/sqrt(var+epsilon) + beta, biased variance. */
-void beta_layer_norm(double *x, uint32_t width, const float *gamma, const float *beta, double epsilon);
+/* --- check.c: 0 or -EINVAL --- */
 
-/* --- check.c: 0 where every operand of the group lies in the window --- */
-int beta_group_check(const beta_vector *v, const beta_group *g);
+/* Every operand of the group lies in the window. Depends on the records and the window's size alone. */
+int beta_group_check_record(const beta_vector *v, const beta_group *g);
+/* The index arrays of a group whose records are valid hold what they may. */
+int beta_group_check_indices(const beta_vector *v, const beta_group *g);
+
+/* --- run.c: for programs, whose records are checked once --- */
+
+/* Checks `count` records for a window of `window_bytes`; 0, or -EINVAL with the index of the refused one. */
+int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed);
+/* Runs records that beta_vector_check has taken, and that nobody can have changed since. Their indices are still checked. */
+int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
 
 #endif

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { register as registerForward } from './bench/forward.js';
 import { register as registerQmm } from './bench/qmm.js';
 import { register as registerServe } from './bench/serve.js';
+import { register as registerVector } from './bench/vector.js';
 
 export function register(program: Command): void {
   const bench = program
@@ -16,4 +17,5 @@ export function register(program: Command): void {
   registerQmm(bench);
   registerForward(bench);
   registerServe(bench);
+  registerVector(bench);
 }

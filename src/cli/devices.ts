@@ -1,16 +1,23 @@
 /** `beta devices`: what there is to run on. */
 import type { Command } from 'commander';
 import { Device } from '../device/device.js';
-import { listCandidates } from '../device/discovery.js';
+import { type DeviceCandidate, listCandidates } from '../device/discovery.js';
+import { DeviceError } from '../device/errors.js';
 import { printJson, printTable } from './output.js';
 
-/** Asks a device who it is; what stops it is its note. */
-function probe(uri: string) {
-  const device = Device.open(uri);
+/** Asks a device who it is; what stops it becomes its note. */
+function probe(candidate: DeviceCandidate) {
+  if (!candidate.usable) return candidate;
   try {
-    return device.capabilities;
-  } finally {
-    device.close();
+    const device = Device.open(candidate.uri);
+    try {
+      return { ...candidate, capabilities: device.capabilities };
+    } finally {
+      device.close();
+    }
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { ...candidate, usable: false, note: error.message };
   }
 }
 
@@ -24,21 +31,21 @@ export function register(program: Command): void {
     .option('--json', 'print as JSON')
     .addHelpText('after', '\nExamples:\n  $ beta devices\n  $ beta devices --json')
     .action((options: { json?: true }) => {
-      const devices = listCandidates().map((candidate) => ({
-        ...candidate,
-        ...(candidate.usable && { capabilities: probe(candidate.uri) }),
-      }));
+      const devices = listCandidates().map(probe);
       if (options.json) return printJson({ devices });
       printTable(
         ['device', 'usable', 'contract', 'array', 'limits', 'note'],
-        devices.map(({ uri, usable, note, capabilities: caps }) => [
-          uri,
-          usable ? 'yes' : 'no',
-          caps ? `v${caps.version.major}.${caps.version.minor} build ${caps.build}` : '-',
-          caps ? `${caps.geometry.dm}x${caps.geometry.dn}x${caps.geometry.dk}` : '-',
-          caps ? `K ${caps.maxK}, KP ${caps.maxKp}, ring 2^${caps.ringLog2Max}` : '-',
-          note,
-        ]),
+        devices.map((device) => {
+          const caps = 'capabilities' in device ? device.capabilities : undefined;
+          return [
+            device.uri,
+            device.usable ? 'yes' : 'no',
+            caps ? `v${caps.version.major}.${caps.version.minor} build ${caps.build}` : '-',
+            caps ? `${caps.geometry.dm}x${caps.geometry.dn}x${caps.geometry.dk}` : '-',
+            caps ? `K ${caps.maxK}, KP ${caps.maxKp}, ring 2^${caps.ringLog2Max}` : '-',
+            device.note,
+          ];
+        }),
       );
     });
 }

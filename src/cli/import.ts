@@ -6,6 +6,7 @@ import { TASKS, type Task } from '../model/task.js';
 import { type ImportSummary, importCheckpoint } from './import-model.js';
 import { wholeNumber } from './numbers.js';
 import { formatBytes, note, printFacts, printJson, printLine } from './output.js';
+import { progressLine } from './progress.js';
 
 interface Options {
   readonly output: string;
@@ -14,15 +15,6 @@ interface Options {
   readonly task?: Task;
   readonly family?: string;
   readonly json?: true;
-}
-
-/** One line that redraws itself on a terminal, and nothing elsewhere: logs do not want it. */
-function progressLine(): { show: (text: string) => void; clear: () => void } {
-  const live = process.stderr.isTTY === true;
-  return {
-    show: (text) => live && process.stderr.write(`\r\x1b[K${text}`),
-    clear: () => live && process.stderr.write('\r\x1b[K'),
-  };
 }
 
 function report(output: string, { plan, provenance, bytes }: ImportSummary): void {

@@ -3,16 +3,20 @@
 import { Command, CommanderError } from 'commander';
 import { register as registerBench } from './bench.js';
 import { register as registerDevices } from './devices.js';
+import { register as registerDoctor } from './doctor.js';
 import { EXIT } from './exit.js';
 import { register as registerExplain } from './explain.js';
 import { register as registerFleet } from './fleet.js';
 import { register as registerImport } from './import.js';
 import { register as registerInspect } from './inspect.js';
+import { register as registerLoad } from './load.js';
 import { register as registerMonitor } from './monitor.js';
 import { note, printJson } from './output.js';
+import { register as registerPower } from './power.js';
 import { register as registerRequest } from './request.js';
 import { register as registerRun } from './run.js';
 import { register as registerServe } from './serve.js';
+import { register as registerSynth } from './synth.js';
 import { VERSION } from './version.js';
 
 const program = new Command('beta')
@@ -42,8 +46,12 @@ for (const register of [
   registerImport,
   registerInspect,
   registerExplain,
+  registerSynth,
   registerBench,
   registerDevices,
+  registerDoctor,
+  registerLoad,
+  registerPower,
 ]) {
   register(program);
 }

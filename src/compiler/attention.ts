@@ -1,178 +1,195 @@
-/** The attention half of an encoder block: projections, scores, softmax, context, output projection. */
+/** The attention half of an encoder block: projections, scores, softmax, context. */
 import { BLOCK_ELEMENTS, FLAG } from '../device/contract.generated.js';
-import { blockOffset, formatByte, type Qmm } from '../device/descriptor.js';
-import { formatBits, linearIntegers, resultFormat, scoreIntegers } from '../model/integers.js';
-import type { LayerPlan, LinearPlan, QuantiserPlan } from '../model/plan.js';
-import { STEP_ACTIVATION } from '../native/steps.generated.js';
-import {
-  type AttentionPlace,
-  contextConsumers,
-  pushValue,
-  requantiseContext,
-  valueOperand,
-  weighValues,
-} from './context.js';
+import { formatByte } from '../device/descriptor.js';
+import { linearIntegers, resultFormat, scoreIntegers } from '../model/integers.js';
+import type { LayerPlan, LinearPlan } from '../model/plan.js';
+import { type AttentionPlace, headGroups, places, scoreMatrix, scoreRows } from './attention-place.js';
+import { softmax } from './attention-softmax.js';
+import { requantiseContext, valueMatrix, weighValues } from './context.js';
 import { resultQuantiser, storesOffset } from './formats.js';
+import { linear, type Rows, requantise, weightsOf, writeTerms } from './linear-steps.js';
 import {
   accRole,
   branchRole,
   integerStride,
   needsKeySums,
-  needsProbabilitySums,
   operandStride,
-  probabilityBytes,
   type Role,
-  scoreBytes,
-  valueBytes,
   valueIntegerBytes,
 } from './memory.js';
-import type { Consumer, ProgramWriter } from './program-writer.js';
+import type { Matrix, Place, ProgramWriter } from './program-writer.js';
 
 const U1 = formatByte({ bits: 1, encoding: 'U' });
 
-/** Where each sequence's V, scores and probabilities lie. */
-function places(w: ProgramWriter, layer: LayerPlan): AttentionPlace[] {
-  let value = 0;
-  let valueAcc = 0;
-  let scores = 0;
-  let probabilities = 0;
-  return w.geometry.sequences.map((place) => {
-    const here = { ...place, value, valueAcc, scores, probabilities };
-    value += valueBytes(w.plan, layer, place.length);
-    valueAcc += valueIntegerBytes(layer.value, place.length);
-    scores += scoreBytes(w.plan, layer, place.length);
-    probabilities += probabilityBytes(w.plan, layer, place.length);
-    return here;
-  });
-}
-
-/** Q and K for all rows at once, V^T for each sequence. */
-export function project(w: ProgramWriter, layer: LayerPlan): void {
+/**
+ * One layer's attention: from the operands of the projections (of `rows`) to those of the output projection (of `queries`, which are
+ * the same rows or the first one of every sequence).
+ */
+export function attend(w: ProgramWriter, layer: LayerPlan, rows: Rows, queries: Rows): void {
   const { query, key, value } = layer;
-  w.linear(query, 'queryIn', 'query');
-  w.linear(key, 'keyIn', 'key');
-  const sequences = places(w, layer);
-  for (const place of sequences) projectValue(w, value, place);
-  w.submit();
-  w.requantiseLinear(query, 'queryIn', 'query', STEP_ACTIVATION.IDENTITY);
-  w.requantiseLinear(key, 'keyIn', 'key', STEP_ACTIVATION.IDENTITY);
-  for (const place of sequences) requantiseValue(w, value, place);
+  const sequences = places(w, layer, queries.geometry);
+  for (const block of rows.blocks) {
+    linear(w, key, 'keyIn', 'key', block);
+    requantise(w, key, 'keyIn', 'key', 'identity', rows, block);
+  }
+  project(w, query, rows, queries);
+  for (const place of sequences) {
+    for (const { start, rows: count } of rows.blocks) {
+      const begin = Math.max(start, place.start);
+      const end = Math.min(start + count, place.start + place.length);
+      if (begin < end) projectValue(w, value, place, begin - place.start, end - begin);
+    }
+    requantiseValue(w, value, place);
+  }
+  const { probabilities } = layer.attention;
+  const sums =
+    probabilities.kind === 'softmax' && storesOffset(probabilities.probability) && w.plan.ones !== null;
+  if (sums) for (const place of sequences) sumValues(w, layer, place);
+  if (needsKeySums(layer)) sumKeys(w, layer);
+  for (const place of sequences) score(w, layer, place);
+  for (const place of sequences) {
+    softmax(w, layer, place);
+    weighValues(w, layer, place);
+  }
+  requantiseContext(w, layer, sums, queries);
 }
 
-/** V comes out transposed because its weights are the A operand: tokens are then contiguous, as P.V needs them. */
+/** Q of the rows that ask. Where these are first tokens, runs of equally long sequences are one product, a sequence's rows apart. */
+function project(w: ProgramWriter, query: LinearPlan, rows: Rows, queries: Rows): void {
+  if (rows === queries) {
+    for (const block of rows.blocks) {
+      linear(w, query, 'queryIn', 'query', block);
+      requantise(w, query, 'queryIn', 'query', 'identity', rows, block);
+    }
+    return;
+  }
+  const { sequences } = w.geometry;
+  for (let first = 0; first < sequences.length; ) {
+    const { start, length } = sequences[first]!;
+    let count = 1;
+    while (sequences[first + count]?.length === length) count++;
+    linear(w, query, 'queryIn', 'query', { start: first, rows: count }, { start, step: length });
+    first += count;
+  }
+  for (const block of queries.blocks) requantise(w, query, 'queryIn', 'query', 'identity', queries, block);
+}
+
+/**
+ * V^T of `count` tokens from `token` on. It comes out transposed because its weights are the A operand: tokens are then contiguous, as
+ * P.V needs them.
+ */
 function projectValue(
   w: ProgramWriter,
-  linear: LinearPlan,
+  plan: LinearPlan,
   { start, length, value, valueAcc }: AttentionPlace,
+  token: number,
+  count: number,
 ): void {
-  const { branches, epilogue } = linear;
-  branches.forEach(({ input, weight }, index) => {
-    const stride = operandStride(weight.cols, input.format);
-    const operands = {
-      a: { off: w.address(weight.tensor), stride: weight.stride, format: weight.format },
-      b: { off: w.at(branchRole('valueIn', index)) + start * stride, stride, format: input.format },
+  const { branches, epilogue } = plan;
+  branches.forEach((branch, index) => {
+    const { input, weight } = branch;
+    const bits = linearIntegers(plan);
+    w.product('value', {
+      a: { matrix: weightsOf(w, branch), row: 0, column: 0 },
+      b: {
+        matrix: w.operand(branchRole('valueIn', index), weight.cols, input.format),
+        row: start + token,
+        column: 0,
+      },
       m: weight.rows,
-      n: length,
+      n: count,
       k: weight.cols,
-    };
-    w.descriptors.push(
-      epilogue.kind === 'affine'
+      ...(epilogue.kind === 'affine'
         ? {
-            ...operands,
-            ...w.integers(
-              w.at(branchRole(accRole('value'), index)) + valueAcc,
-              length,
-              linearIntegers(linear)!,
-            ),
+            o: {
+              matrix: w.integers(branchRole(accRole('value'), index), length, bits!, valueAcc),
+              row: 0,
+              column: token,
+            },
+            ...w.integerTable(bits!),
           }
         : {
-            ...operands,
-            o: {
-              off: w.at('value') + value,
-              stride: operandStride(length, epilogue.format),
-              format: epilogue.format,
-            },
+            o: { matrix: w.operand('value', length, epilogue.format, value), row: 0, column: token },
             flags: FLAG.TABLE_BY_ROW,
             table: w.address(epilogue.table),
-          },
-    );
+          }),
+    });
   });
 }
 
 /** Where V needs a vector step: one sequence's V^T to planes. Its found entries are those of that sequence alone. */
 function requantiseValue(
   w: ProgramWriter,
-  linear: LinearPlan,
+  plan: LinearPlan,
   { index, length, value, valueAcc }: AttentionPlace,
 ): void {
-  const { branches, epilogue } = linear;
+  const { branches, epilogue } = plan;
   const quantiser = resultQuantiser(epilogue);
   if (epilogue.kind !== 'affine' || quantiser === null) return;
   const rows = branches[0]!.weight.rows;
-  const stride = operandStride(length, quantiser.format);
-  const integers = linearIntegers(linear)!;
-  const bytes = valueIntegerBytes(linear, length);
-  const accumulators = branches.map((_, branch) => ({
-    off: w.at(branchRole(accRole('value'), branch)) + valueAcc,
-    bytes,
-  }));
-  w.wait(accumulators);
+  const bits = linearIntegers(plan)!;
+  const bytes = valueIntegerBytes(plan, length);
+  const accumulators = branches.map((_, branch) =>
+    w.access(branchRole(accRole('value'), branch), valueAcc, bytes),
+  );
   const terms = branches.map(({ input }, branch) => {
     const { sums } = epilogue.terms[branch]!;
     return {
       off: accumulators[branch]!.off,
-      stride: integerStride(length, integers),
-      bits: integers,
+      stride: integerStride(length, bits),
+      bits,
       foundA: w.found(branchRole('valueIn', branch), input, index),
       ...(sums !== null && { sums: { off: w.address(sums), stride: 0, scale: 1 } }),
     };
   });
-  const out = { off: w.at('value') + value, bytes: rows * stride };
-  w.affine(epilogue, terms, [{ quantiser, out, stride, found: w.found('value', quantiser, index) }], {
-    rows,
-    width: length,
-    sequences: 1,
-    by_row: 1,
+  const inputs = branches.flatMap(({ input }, branch) => {
+    const found = w.foundEntries(branchRole('valueIn', branch), input, index, 1);
+    return found ? [found] : [];
   });
-}
-
-/** Scores, softmax and context, a sequence at a time, so that the engine multiplies one while the CPU exponentiates another. */
-export function attend(w: ProgramWriter, layer: LayerPlan): void {
-  const { probabilities } = layer.attention;
-  const sums =
-    probabilities.kind === 'softmax' && storesOffset(probabilities.probability) && w.plan.ones !== null;
-  const sequences = places(w, layer);
-  if (sums) for (const place of sequences) sumValues(w, layer, place);
-  if (needsKeySums(layer)) sumKeys(w, layer);
-  const counted = sequences.map((place) => {
-    score(w, layer, place);
-    return w.descriptors.count;
-  });
-  w.submit();
-  sequences.forEach((place, index) => {
-    softmax(w, layer, place, counted[index]!);
-    weighValues(w, layer, place);
-    w.submit();
-  });
-  requantiseContext(w, layer, sums);
-  w.linear(layer.output, 'context', 'projected');
-  w.submit();
-  w.residualNorm(layer.output, 'context', layer.attentionNorm, w.inputsOf(layer.up, 'upIn'));
+  const matrix = w.operand('value', length, quantiser.format, value);
+  const found = w.foundEntries('value', quantiser, index, 1);
+  w.step(
+    'AFFINE',
+    {
+      what: 'value',
+      elements: rows * length,
+      kinds: terms.map(() => 'affine'),
+      reads: [...accumulators, ...inputs],
+      writes: [w.access('value', value, rows * matrix.stride), ...(found ? [found] : [])],
+    },
+    () => writeTerms(w, epilogue, terms, length),
+    [{ quantiser, matrix, found }],
+    {
+      rows,
+      width: length,
+      sequences: 1,
+      by_row: 1,
+      bias_off: epilogue.bias === null ? 0 : w.address(epilogue.bias),
+      terms: terms.length,
+    },
+  );
 }
 
 /** valueSums[sequence][channel] = sum of V's codes over the sequence, as a product with a row of ones. */
 function sumValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { attentionSize } = w.plan;
-  const stride = integerStride(attentionSize, 32);
-  w.descriptors.push({
-    a: { off: w.address(w.plan.ones!), stride: operandStride(place.length, U1), format: U1 },
-    b: valueOperand(w, layer, place, 0),
-    ...w.integers(w.at('valueSums') + place.index * stride, attentionSize, 32),
+  w.product('value sums', {
+    a: { matrix: onesOf(w, place.length), row: 0, column: 0 },
+    b: { matrix: valueMatrix(w, layer, place), row: 0, column: 0 },
+    o: { matrix: w.integers('valueSums', attentionSize, 32), row: place.index, column: 0 },
     m: 1,
     n: attentionSize,
     k: place.length,
   });
 }
+
+/** A row of `length` ones. */
+const onesOf = (w: ProgramWriter, length: number): Matrix => ({
+  buffer: null,
+  off: w.address(w.plan.ones!),
+  stride: operandStride(length, U1),
+  format: U1,
+});
 
 /**
  * keySums[head][row] = sum over the codes of one head of a key, as products with a row of ones. An offset of Q multiplies them; what
@@ -180,129 +197,56 @@ function sumValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): v
  */
 function sumKeys(w: ProgramWriter, layer: LayerPlan): void {
   const { rows } = w.geometry;
-  const stride = integerStride(rows, 32);
   for (let head = 0; head < w.plan.heads; head++) {
     const k0 = (head * w.headSize) % BLOCK_ELEMENTS;
-    w.descriptors.push({
-      a: { off: w.address(w.plan.ones!), stride: operandStride(k0 + w.headSize, U1), format: U1 },
+    w.product('key sums', {
+      a: { matrix: onesOf(w, k0 + w.headSize), row: 0, column: k0 },
       b: projected(w, 'key', layer.key, 0, head),
-      ...w.integers(w.at('keySums') + head * stride, rows, 32),
+      o: { matrix: w.integers('keySums', rows, 32), row: head, column: 0 },
       m: 1,
       n: rows,
       k: w.headSize,
-      k0,
     });
   }
 }
 
-/** Q or K from row `start` on, one head. */
-function projected(w: ProgramWriter, role: Role, { epilogue }: LinearPlan, start: number, head: number) {
-  const format = resultFormat(epilogue);
-  const stride = operandStride(w.plan.attentionSize, format);
-  return {
-    off: w.at(branchRole(role, 0)) + start * stride + blockOffset(head * w.headSize, formatBits(format)),
-    stride,
-    format,
-  };
+/** Q or K from row `row` on, one head. */
+function projected(w: ProgramWriter, role: Role, { epilogue }: LinearPlan, row: number, head: number): Place {
+  const matrix = w.operand(branchRole(role, 0), w.plan.attentionSize, resultFormat(epilogue));
+  return { matrix, row, column: head * w.headSize };
 }
 
 /** Q.K^T of every head of one sequence: integers, or P itself where a threshold decides it. */
-function score(
-  w: ProgramWriter,
-  layer: LayerPlan,
-  { start, length, scores, probabilities: p }: AttentionPlace,
-): void {
-  const { heads } = w.plan;
+function score(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { query, key, attention } = layer;
   const { probabilities } = attention;
-  const result = (head: number): Pick<Qmm, 'o' | 'table'> => {
-    if (probabilities.kind !== 'boolean') {
-      const bits = scoreIntegers(w.plan, layer)!;
-      return w.integers(w.at('scores') + scores + head * length * integerStride(length, bits), length, bits);
-    }
-    const { format, table } = probabilities;
-    const stride = operandStride(length, format);
-    return {
-      o: { off: w.at('probabilities') + p + head * length * stride, stride, format },
-      table: w.address(table),
-    };
-  };
-  for (let head = 0; head < heads; head++) {
-    w.descriptors.push({
-      a: projected(w, 'query', query, start, head),
-      b: projected(w, 'key', key, start, head),
-      ...result(head),
-      m: length,
+  const { start, length, queryStart, queries } = place;
+  const rows = scoreRows(layer, place);
+  const result =
+    probabilities.kind === 'boolean'
+      ? {
+          matrix: w.operand('probabilities', length, probabilities.format, place.probabilities),
+          table: { table: w.address(probabilities.table) },
+        }
+      : {
+          matrix: scoreMatrix(w, layer, place),
+          table: w.integerTable(scoreIntegers(w.plan, layer)!),
+        };
+  const head = { rows: 0, columns: w.headSize };
+  for (const { first, end } of headGroups(w, layer, place)) {
+    const product = {
+      a: projected(w, 'query', query, queryStart, first),
+      b: projected(w, 'key', key, start, first),
+      o: { matrix: result.matrix, row: first * rows, column: 0 },
+      m: queries,
       n: length,
       k: w.headSize,
-      k0: (head * w.headSize) % BLOCK_ELEMENTS,
-    });
-  }
-}
-
-/** P of one sequence to planes, and its row sums where an offset of V multiplies them. */
-function probabilityConsumer(
-  w: ProgramWriter,
-  layer: LayerPlan,
-  { index, start, length, probabilities: p }: AttentionPlace,
-  probability: QuantiserPlan,
-): Consumer {
-  const { rows } = w.geometry;
-  return {
-    quantiser: probability,
-    out: { off: w.at('probabilities') + p, bytes: probabilityBytes(w.plan, layer, length) },
-    stride: operandStride(length, probability.format),
-    found: w.found('probabilities', probability, index),
-    ...(needsProbabilitySums(layer) && {
-      sums: { off: w.at('probabilitySums') + start * 8, rows: length, stride: rows * 8 },
-    }),
-  };
-}
-
-/**
- * The probabilities of one sequence, once the program's first `counted` descriptors have given its scores; where they stay real, its
- * context as well.
- */
-function softmax(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace, counted: number): void {
-  const { probabilities } = layer.attention;
-  if (probabilities.kind === 'boolean') return;
-  const { index, start, length } = place;
-  const { exponentials, scale } = probabilities;
-  const acc = w.at('scores') + place.scores;
-  const integers = scoreIntegers(w.plan, layer)!;
-  const keySums = needsKeySums(layer);
-  const valueByEngine = probabilities.kind === 'real' && layer.value.epilogue.kind !== 'affine';
-  w.wait(
-    [
-      { off: acc, bytes: scoreBytes(w.plan, layer, length) },
-      ...(keySums ? [w.range('keySums')] : []),
-      ...(valueByEngine
-        ? [{ off: w.at('value') + place.value, bytes: valueBytes(w.plan, layer, length) }]
-        : []),
-    ],
-    counted,
-  );
-  const fields = {
-    tokens: length,
-    heads: w.plan.heads,
-    acc_off: acc,
-    acc_stride: integerStride(length, integers),
-    acc_int16: Number(integers === 16),
-    scale,
-    found_a_off: w.found(branchRole('query', 0), resultQuantiser(layer.query.epilogue), index),
-    found_b_off: w.found(branchRole('key', 0), resultQuantiser(layer.key.epilogue), index),
-    table_off: exponentials ? w.address(exponentials.tensor) : 0,
-    table_length: exponentials?.length ?? 0,
-    ...(keySums && {
-      key_sums_off: w.at('keySums') + start * 4,
-      key_sums_stride: integerStride(w.geometry.rows, 32),
-    }),
-  };
-  if (probabilities.kind === 'real') {
-    const consumers = contextConsumers(w, layer, place);
-    w.vector('SOFTMAX', () => pushValue(w, layer, place), consumers, { ...fields, terms: 1 });
-  } else {
-    const consumer = probabilityConsumer(w, layer, place, probabilities.probability);
-    w.vector('SOFTMAX', () => undefined, [consumer], fields);
+      ...result.table,
+    };
+    w.tile('scores', product, end - first, { a: head, b: head, o: { rows, columns: 0 }, table: 0 });
+    const columns = (end - first) * w.headSize;
+    w.touch('read', product.a, queries, columns);
+    w.touch('read', product.b, length, columns);
+    w.touch('write', product.o, (end - first - 1) * rows + queries, length);
   }
 }

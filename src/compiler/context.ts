@@ -1,38 +1,27 @@
 /** V and what is made of it: P.V by the engine, or of real probabilities on the CPU, to the operands of the output projection. */
-import { BLOCK_ELEMENTS, TABLE_ENTRY_BYTES } from '../device/contract.generated.js';
-import { blockOffset } from '../device/descriptor.js';
-import { contextIntegers, formatBits, probabilityFormat, resultFormat } from '../model/integers.js';
+import { TABLE_ENTRY_BYTES } from '../device/contract.generated.js';
+import { contextIntegers, probabilityFormat, resultFormat } from '../model/integers.js';
 import type { LayerPlan } from '../model/plan.js';
+import { type AttentionPlace, headGroups } from './attention-place.js';
 import { resultQuantiser } from './formats.js';
-import type { SequencePlace } from './geometry.js';
+import { blockWrites, partOf, type Rows, sequencesIn, writeTerms } from './linear-steps.js';
 import { accRole, branchRole, integerStride, needsProbabilitySums, operandStride } from './memory.js';
-import type { Consumer, ProgramWriter } from './program-writer.js';
+import type { Access, Consumer, Matrix, ProgramWriter } from './program-writer.js';
 
-/** A sequence with its parts of the buffers that attention fills per sequence. */
-export interface AttentionPlace extends SequencePlace {
-  readonly value: number;
-  readonly valueAcc: number;
-  readonly scores: number;
-  readonly probabilities: number;
-}
-
-/** V^T of one sequence from channel `channel` on. */
-export function valueOperand(
+/** V^T of one sequence. */
+export function valueMatrix(
   w: ProgramWriter,
   { value: { epilogue } }: LayerPlan,
   { length, value }: AttentionPlace,
-  channel: number,
-) {
-  const format = resultFormat(epilogue);
-  const stride = operandStride(length, format);
-  return { off: w.at('value') + value + channel * stride, stride, format };
+): Matrix {
+  return w.operand('value', length, resultFormat(epilogue), value);
 }
 
 /** Quantisers of real context rows: those of one sequence among all. */
 export function contextConsumers(
   w: ProgramWriter,
   { attention: { context } }: LayerPlan,
-  { index, start, length }: AttentionPlace,
+  { index, queryStart }: AttentionPlace,
 ): Consumer[] {
   if (context.kind !== 'affine') return [];
   return context.quantisers.map((quantiser, branch) => {
@@ -40,19 +29,18 @@ export function contextConsumers(
     const stride = operandStride(w.plan.attentionSize, quantiser.format);
     return {
       quantiser,
-      out: { off: w.at(role) + start * stride, bytes: length * stride },
-      stride,
-      found: w.found(role, quantiser, index),
+      matrix: w.operand(role, w.plan.attentionSize, quantiser.format, queryStart * stride),
+      found: w.foundEntries(role, quantiser, index, 1),
     };
   });
 }
 
 /** The record behind a SOFTMAX whose probabilities stay real: V of one sequence, and where its codes are unpacked. */
-export function pushValue(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
+export function valueRecord(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
   const { context } = layer.attention;
   const scale = context.kind === 'affine' ? context.terms[0]!.scale : 1;
-  const { off, stride, format } = valueOperand(w, layer, place, 0);
-  w.value({
+  const { off, stride, format } = valueMatrix(w, layer, place);
+  w.record('VALUE', {
     width: w.plan.attentionSize,
     off,
     stride,
@@ -65,37 +53,47 @@ export function pushValue(w: ProgramWriter, layer: LayerPlan, place: AttentionPl
 
 /** P.V of every head of one sequence, back in place beside the other heads, or as integers per head. */
 export function weighValues(w: ProgramWriter, layer: LayerPlan, place: AttentionPlace): void {
-  const { attentionSize, heads } = w.plan;
+  const { attentionSize } = w.plan;
   const { context } = layer.attention;
-  const { start, length, probabilities } = place;
+  const { length, queryStart, queries, probabilities } = place;
   const format = probabilityFormat(layer);
   if (format === null) return;
-  const stride = operandStride(length, format);
-  for (let head = 0; head < heads; head++) {
-    const column = head * w.headSize;
-    const operands = {
-      a: { off: w.at('probabilities') + probabilities + head * length * stride, stride, format },
-      b: valueOperand(w, layer, place, column),
-      m: length,
+  const bits = contextIntegers(w.plan, layer);
+  const value = valueMatrix(w, layer, place);
+  const weights = w.operand('probabilities', length, format, probabilities);
+  const out =
+    context.kind === 'affine'
+      ? w.integers(accRole('context'), w.headSize, bits!)
+      : w.operand(branchRole('context', 0), attentionSize, context.format);
+  const affine = context.kind === 'affine';
+  const all = w.geometry.rows;
+  const by = {
+    a: { rows: queries, columns: 0 },
+    b: { rows: w.headSize, columns: 0 },
+    o: affine ? { rows: all, columns: 0 } : { rows: 0, columns: w.headSize },
+    table: affine ? 0 : w.headSize * TABLE_ENTRY_BYTES,
+  };
+  for (const { first, end } of headGroups(w, layer, place)) {
+    const heads = end - first;
+    const column = first * w.headSize;
+    const product = {
+      a: { matrix: weights, row: first * queries, column: 0 },
+      b: { matrix: value, row: column, column: 0 },
+      o: affine
+        ? { matrix: out, row: first * all + queryStart, column: 0 }
+        : { matrix: out, row: queryStart, column },
+      m: queries,
       n: w.headSize,
       k: length,
+      ...(affine ? w.integerTable(bits!) : { table: w.address(context.table) + column * TABLE_ENTRY_BYTES }),
     };
-    if (context.kind !== 'affine') {
-      const outStride = operandStride(attentionSize, context.format);
-      const off =
-        w.at(branchRole('context', 0)) + start * outStride + blockOffset(column, formatBits(context.format));
-      w.descriptors.push({
-        ...operands,
-        o: { off, stride: outStride, format: context.format },
-        n0: column % BLOCK_ELEMENTS,
-        table: w.address(context.table) + column * TABLE_ENTRY_BYTES,
-      });
-    } else {
-      const bits = contextIntegers(w.plan, layer)!;
-      const row = head * w.geometry.rows + start;
-      const off = w.at(accRole('context')) + row * integerStride(w.headSize, bits);
-      w.descriptors.push({ ...operands, ...w.integers(off, w.headSize, bits) });
-    }
+    w.tile('context', product, heads, by);
+    w.touch('read', product.a, heads * queries, length);
+    w.touch('read', product.b, heads * w.headSize, length);
+    if (!affine) w.touch('write', product.o, queries, heads * w.headSize);
+    else
+      for (let head = first; head < end; head++)
+        w.touch('write', { matrix: out, row: head * all + queryStart, column: 0 }, queries, w.headSize);
   }
 }
 
@@ -103,31 +101,56 @@ export function weighValues(w: ProgramWriter, layer: LayerPlan, place: Attention
  * Where the context needs a vector step: all heads of all sequences to the operands of the output projection. `sums`: an offset of P
  * multiplies sums over V.
  */
-export function requantiseContext(w: ProgramWriter, layer: LayerPlan, sums: boolean): void {
+export function requantiseContext(w: ProgramWriter, layer: LayerPlan, sums: boolean, rows: Rows): void {
   const { probabilities, valueStep, context } = layer.attention;
   if (context.kind !== 'affine' || probabilities.kind === 'real') return;
-  const { rows } = w.geometry;
+  const { heads, attentionSize } = w.plan;
   const bits = contextIntegers(w.plan, layer)!;
   const stride = integerStride(w.headSize, bits);
-  w.requantise(
-    context,
-    () => [
+  const all = w.geometry.rows;
+  const sumStride = integerStride(attentionSize, 32);
+  const valueQuantiser = resultQuantiser(layer.value.epilogue);
+  const probability = probabilities.kind === 'softmax' ? probabilities.probability : null;
+  const term = {
+    off: w.at(accRole('context')),
+    stride,
+    bits,
+    block: w.headSize,
+    blockStride: all * stride,
+    foundA: w.found('probabilities', probability),
+    foundB: w.found('value', valueQuantiser),
+    ...(sums && { sums: { off: w.at('valueSums'), stride: sumStride, scale: valueStep } }),
+    ...(needsProbabilitySums(layer) && { rowSums: { off: w.at('probabilitySums'), stride: all * 8 } }),
+  };
+  for (const block of rows.blocks) {
+    const { first, count } = sequencesIn(rows.geometry, block);
+    const reads: Access[] = [];
+    for (let head = 0; head < heads; head++) {
+      const row = head * all + block.start;
+      reads.push(w.access(accRole('context'), row * stride, block.rows * stride));
+      if (needsProbabilitySums(layer)) reads.push(w.access('probabilitySums', row * 8, block.rows * 8));
+    }
+    for (const found of [
+      w.foundEntries('probabilities', probability, first, count),
+      w.foundEntries('value', valueQuantiser, first, count),
+      sums ? w.access('valueSums', first * sumStride, count * sumStride) : null,
+    ]) {
+      if (found) reads.push(found);
+    }
+    const consumers = w.consumers('context', context.quantisers, attentionSize);
+    w.step(
+      'AFFINE',
       {
-        off: w.at(accRole('context')),
-        stride,
-        bits,
-        block: w.headSize,
-        blockStride: rows * stride,
-        foundA: probabilities.kind === 'softmax' ? w.found('probabilities', probabilities.probability) : 0,
-        foundB: w.found('value', resultQuantiser(layer.value.epilogue)),
-        ...(sums && {
-          sums: { off: w.at('valueSums'), stride: integerStride(w.plan.attentionSize, 32), scale: valueStep },
-        }),
-        ...(needsProbabilitySums(layer) && { rowSums: { off: w.at('probabilitySums'), stride: rows * 8 } }),
+        what: 'context',
+        part: partOf(rows, block),
+        elements: block.rows * attentionSize,
+        kinds: ['affine'],
+        reads,
+        writes: blockWrites(consumers, rows, block),
       },
-    ],
-    () => w.consumers('context', context.quantisers, w.plan.attentionSize),
-    { rows, width: w.plan.attentionSize, ...w.bySequence() },
-    [w.range(accRole('context')), ...(sums ? [w.range('valueSums')] : [])],
-  );
+      () => writeTerms(w, context, [term], attentionSize),
+      consumers,
+      { rows: rows.geometry.rows, width: attentionSize, ...rows.starts, terms: 1 },
+    );
+  }
 }

@@ -1,6 +1,7 @@
 /**
- * The memory plan of one batch geometry: where every activation lies in the arena. Layers run one after another, so they share
- * one set of buffers, each as large as its largest use; nothing is copied between them.
+ * The memory plan of one batch geometry: where every activation lies in the arena. Layers share one set of buffers, each as large as its
+ * largest use; nothing is copied between them. That a buffer's next use waits for the readers of the last one is the graph's business
+ * (graph.ts), row by row, so sharing keeps nothing apart that could overlap.
  */
 import { BEAT_BYTES } from '../device/contract.generated.js';
 import { planeRowBytes } from '../device/descriptor.js';
@@ -22,8 +23,10 @@ import {
   type QuantiserPlan,
 } from '../model/plan.js';
 import { FOUND_BYTES } from '../native/steps.generated.js';
+import { answersFromFirstTokens } from './first-tokens.js';
 import { resultQuantiser, storesFound, storesOffset } from './formats.js';
 import type { Geometry } from './geometry.js';
+import { TrackedBuffer } from './graph.js';
 
 /** Every buffer starts on a cache line of its own. */
 const ALIGN = 64;
@@ -39,12 +42,6 @@ export function branchRole(role: Role, branch: number): Role {
 /** Role of what a quantiser found for the operand in `role`, one entry a sequence. */
 export function foundRole(role: Role): Role {
   return `${role}.found`;
-}
-
-/** A range of the window, bytes. */
-export interface Buffer {
-  readonly off: number;
-  readonly bytes: number;
 }
 
 /** Bytes from one row of integers to the next. */
@@ -221,6 +218,7 @@ function addHead(sizes: Sizes, plan: Plan, { rows, sequences }: Geometry): void 
   const { perToken, width } = outputShape(plan);
   sizes.need('logits', (perToken ? rows : sequences.length) * width * 4);
   if (head.task !== 'sequence-classification') return;
+  if (answersFromFirstTokens(plan)) sizes.need('first', sequences.length * hidden * 4);
   sizes.inputs('poolerIn', head.pooler, sequences.length);
   sizes.integers(accRole('pooler'), head.pooler, sequences.length);
   sizes.need('pooled', sequences.length * hidden * 4);
@@ -231,18 +229,17 @@ export function planMemory(
   plan: Plan,
   geometry: Geometry,
   base: number,
-): { buffers: ReadonlyMap<Role, Buffer>; bytes: number } {
-  const { rows, sequences } = geometry;
+): { buffers: ReadonlyMap<Role, TrackedBuffer>; bytes: number } {
+  const { rows } = geometry;
   const sizes = new Sizes(geometry);
   for (const role of ['ids', 'positions', 'types']) sizes.need(role, rows * 4);
-  for (const role of ['starts', 'ordinals']) sizes.need(role, (sequences.length + 1) * 4);
   sizes.need('x', rows * plan.hidden * 4);
   for (const layer of plan.layers) addLayer(sizes, plan, layer, geometry);
   addHead(sizes, plan, geometry);
   let off = base;
-  const buffers = new Map<Role, Buffer>();
+  const buffers = new Map<Role, TrackedBuffer>();
   for (const [role, bytes] of sizes.bytes) {
-    buffers.set(role, { off, bytes });
+    buffers.set(role, new TrackedBuffer(off, bytes));
     off += Math.ceil(bytes / ALIGN) * ALIGN;
   }
   return { buffers, bytes: off - base };

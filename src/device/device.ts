@@ -3,8 +3,10 @@
  * descriptors, waits with a bound, and turns faults into errors. It knows no models and makes no choice about order.
  */
 import { constants } from 'node:os';
-import { NativeDevice, NativeError } from '../native/device.js';
+import { type IrqCounts, NativeDevice, NativeError } from '../native/device.js';
+import { NativeProgram, RunState } from '../native/program.js';
 import { alignUp, WindowAllocator } from './allocator.js';
+import { requireAlive } from './board/liveness.js';
 import { type Capabilities, readCapabilities } from './capabilities.js';
 import { BITS, DESCRIPTOR_BYTES, FAULT, REG } from './contract.generated.js';
 import { decodeDescriptor } from './descriptor.js';
@@ -19,14 +21,25 @@ export interface DeviceOptions {
   readonly ringLog2?: number;
 }
 
+/** A program as flat arrays (compiler/program.ts). */
+export interface ProgramArrays {
+  readonly descriptors: Uint8Array;
+  readonly steps: Uint8Array;
+  readonly operations: Uint32Array;
+}
+
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** 1024 descriptors: a whole forward of a short batch, 64 KiB of the window. */
 const DEFAULT_RING_LOG2 = 10;
+/** What every register of a device reads that was removed. */
+const ALL_ONES = 0xffff_ffff;
 /** Bound of a reset: draining one tile, or finding out that the engine is gone. */
 const RESET_TIMEOUT_MS = 5_000;
 
 const READY = BITS.STATUS_READY.mask << BITS.STATUS_READY.shift;
 const FAULTED = BITS.STATUS_FAULT.mask << BITS.STATUS_FAULT.shift;
+
+const IMAGE = [REG.IMAGE0, REG.IMAGE1, REG.IMAGE2, REG.IMAGE3];
 
 export class Device {
   readonly uri: string;
@@ -36,6 +49,7 @@ export class Device {
   readonly #native: NativeDevice;
   readonly #ring: Ring;
   readonly #timeoutMs: number;
+  readonly #run = new RunState();
   /** Sticky: set by the first fault, cleared by reset() alone. */
   #fault: FaultError | undefined;
 
@@ -52,12 +66,19 @@ export class Device {
 
   /** Opens the device of a URI, checks that this host can drive it, and starts it. Throws DeviceError. */
   static open(uri: string, options: DeviceOptions = {}): Device {
-    const { native: nativeUri, windowBytes } = parseDeviceUri(uri);
+    const { native: nativeUri, scheme, windowBytes, windowAsked } = parseDeviceUri(uri);
+    // A register behind a bus without a clock stops the machine: nothing is mapped before the logic is known to be alive.
+    if (scheme === 'uio') requireAlive(nativeUri);
     const native = asDeviceError(
       (errno) => (errno === constants.errno.EINVAL ? 'bad-uri' : 'no-device'),
       () => NativeDevice.open(nativeUri, windowBytes),
     );
     try {
+      if (windowAsked && native.window.byteLength < windowBytes)
+        throw new DeviceError(
+          'no-device',
+          `${uri}: the DMA pool holds a window of ${native.window.byteLength} bytes, but ${windowBytes} are asked for; leave out window=`,
+        );
       return new Device(uri, native, options);
     } catch (error) {
       native.close();
@@ -81,6 +102,10 @@ export class Device {
    */
   reset(): void {
     const native = this.#native;
+    asDeviceError(
+      () => 'gone',
+      () => native.checkAlive(),
+    );
     native.writeReg(REG.CTRL, 0);
     this.#poll('reset', (status) => status === 0);
     this.#fault = undefined;
@@ -161,9 +186,51 @@ export class Device {
     this.#native.syncForCpu(off, bytes);
   }
 
-  /** Runs vector step records (native/vector/steps.yaml) on this thread. */
+  /** Runs vector step records (native/vector/steps.yaml) that lie outside a program, on this thread: checked each time. */
   runVector(records: Uint8Array, first: number, count: number): void {
     this.#native.vectorRun(records, first, count);
+  }
+
+  /**
+   * Loads a program for run(): descriptors, step records and operations (native/vector/steps.yaml), copied and checked. The caller
+   * frees it. Throws DeviceError 'bad-program'.
+   */
+  load(program: ProgramArrays): NativeProgram {
+    const { descriptors, steps, operations } = program;
+    return asDeviceError(
+      () => 'bad-program',
+      () => new NativeProgram(this.window.byteLength, descriptors, steps, operations),
+    );
+  }
+
+  /**
+   * Runs a loaded program to its end on this thread, in one native call; what it spent is in `times` until the next one. A `timeline`
+   * (native/include/beta.h) of program.timelineLength numbers gets the times of every operation and descriptor. Throws FaultError,
+   * DeviceTimeoutError, DeviceError 'gone', or 'bad-indices' where an index array in the window is out of range.
+   */
+  run(program: NativeProgram, timeline: Float64Array | null = null): void {
+    this.#check();
+    const state = this.#run;
+    const ring = this.#ring;
+    state.begin(ring.off, ring.log2, ring.tail, this.#timeoutMs * 1000);
+    const outcome = asDeviceError(
+      (errno) => (errno === constants.errno.EINVAL ? 'bad-indices' : 'gone'),
+      () => this.#native.runProgram(program, state, timeline),
+      () => ring.rewind(state.tail),
+    );
+    if (outcome === 'done') return;
+    if (outcome === 'fault') throw this.#readFault();
+    if (outcome === 'gone') throw this.#gone();
+    throw new DeviceTimeoutError(`operation ${state.position} of ${program.operations}`, this.#timeoutMs, {
+      head: this.#native.readReg(REG.HEAD),
+      tail: ring.tail,
+      status: this.#native.readReg(REG.STATUS),
+    });
+  }
+
+  /** Where the time of the last run() went, nanoseconds. */
+  get times(): Pick<RunState, 'submitNs' | 'waitNs' | 'vectorNs' | 'syncNs'> {
+    return this.#run;
   }
 
   /** The engine's own counters since reset: wrapping, not bit-exact. */
@@ -175,6 +242,29 @@ export class Device {
       readBeats: read(REG.RD_BEATS),
       writeBeats: read(REG.WR_BEATS),
     };
+  }
+
+  /** What its interrupts did since it was opened; all 0 on the emulator. */
+  irqCounts(): IrqCounts {
+    return this.#native.irqCounts();
+  }
+
+  /** Every register of the contract by name: none has a side effect, and nothing else is ever read. */
+  registers(): Record<keyof typeof REG, number> {
+    const read = Object.entries(REG).map(([name, offset]) => [name, this.#native.readReg(offset)]);
+    return Object.fromEntries(read);
+  }
+
+  /** The first 128 bits of the SHA-256 of the live bitstream, 32 hex digits; all zero when nobody has written them. */
+  get image(): string {
+    return IMAGE.map((offset) => this.#native.readReg(offset).toString(16).padStart(8, '0')).join('');
+  }
+
+  /** Writes what image reads: for whoever has loaded the bitstream. */
+  markImage(sha256: string): void {
+    IMAGE.forEach((offset, word) => {
+      this.#native.writeReg(offset, Number.parseInt(sha256.slice(8 * word, 8 * word + 8), 16));
+    });
   }
 
   /** Stops the engine and gives the window back. Safe to call twice. */
@@ -191,7 +281,11 @@ export class Device {
     const head = this.#native.readReg(REG.HEAD);
     const space = this.#ring.space(head);
     if (space >= 0) return space;
-    throw new DeviceError(
+    throw this.#gone(head);
+  }
+
+  #gone(head = this.#native.readReg(REG.HEAD)): DeviceError {
+    return new DeviceError(
       'gone',
       `HEAD is ${head}, but ${this.#ring.tail} descriptors were submitted to a ring of ${this.#ring.entries}: ` +
         'something else has reset or reprogrammed the engine; reset the device',
@@ -222,6 +316,7 @@ export class Device {
     const deadline = performance.now() + RESET_TIMEOUT_MS;
     for (;;) {
       const status = this.#native.readReg(REG.STATUS);
+      if (status === ALL_ONES) throw new DeviceError('gone', `${this.uri}: ${what}: the device is gone`);
       if (done(status)) return status;
       if (performance.now() > deadline) {
         const head = this.#native.readReg(REG.HEAD);
@@ -236,13 +331,15 @@ export class Device {
 }
 
 /** Makes a refusal of libbeta a DeviceError with the same sentence: callers meet one family of errors. */
-function asDeviceError<T>(code: (errno: number) => string, call: () => T): T {
+function asDeviceError<T>(code: (errno: number) => string, call: () => T, finish?: () => void): T {
   try {
     return call();
   } catch (error) {
     if (error instanceof NativeError)
       throw new DeviceError(code(error.errno), error.message, { cause: error });
     throw error;
+  } finally {
+    finish?.();
   }
 }
 
@@ -251,6 +348,6 @@ export function needsReset(error: unknown): boolean {
   return (
     error instanceof FaultError ||
     error instanceof DeviceTimeoutError ||
-    (error instanceof DeviceError && error.code === 'gone')
+    (error instanceof DeviceError && (error.code === 'gone' || error.code === 'bad-indices'))
   );
 }

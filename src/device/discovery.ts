@@ -1,6 +1,6 @@
 /** What devices there are on this machine, and why one that might be expected is not. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { checkLiveness } from './board/liveness.js';
+import { list, readLine } from './board/system.js';
 import { DeviceError } from './errors.js';
 import { parseDeviceUri } from './uri.js';
 
@@ -15,38 +15,24 @@ export interface DeviceCandidate {
   readonly note: string;
 }
 
-function uioNames(root: string): string[] {
-  let entries: string[];
-  try {
-    entries = readdirSync(root).sort();
-  } catch {
-    return []; // No UIO in this kernel, or no permission: the same as no board, and said so below.
-  }
-  return entries.flatMap((entry) => {
-    try {
-      return [readFileSync(join(root, entry, 'name'), 'utf8').trim()];
-    } catch {
-      return []; // One device that is going away must not hide the others.
-    }
-  });
+/** Engines by their UIO names, which begin with "beta-". */
+function engineNames(): string[] {
+  return list('/sys/class/uio')
+    .flatMap((entry) => readLine('/sys/class/uio', entry, 'name') ?? [])
+    .filter((name) => name.startsWith('beta-'))
+    .sort();
 }
 
-/** Every candidate, boards first. `uioRoot` is for tests. */
-export function listCandidates(uioRoot = '/sys/class/uio'): DeviceCandidate[] {
-  const boards = uioNames(uioRoot)
-    .filter((name) => name.startsWith('beta-'))
-    .map((name) => ({
-      uri: `uio:${name}`,
-      usable: false,
-      note: 'a board engine, but this version of libbeta has no UIO transport yet',
-    }));
-  if (boards.length === 0) {
-    boards.push({
-      uri: `uio:${UIO_NAME}`,
-      usable: false,
-      note: `no board: no UIO device is named ${UIO_NAME} in ${uioRoot}`,
-    });
-  }
+/** Every candidate, boards first. Opens nothing. */
+export function listCandidates(): DeviceCandidate[] {
+  const names = engineNames();
+  const boards = (names.length > 0 ? names : [UIO_NAME]).map((name) => {
+    const uri = `uio:${name}`;
+    const failed = checkLiveness(uri).find(({ state }) => state === 'fail');
+    return failed === undefined
+      ? { uri, usable: true, note: 'the engine of this board' }
+      : { uri, usable: false, note: failed.fix ? `${failed.text}; ${failed.fix}` : failed.text };
+  });
   return [...boards, { uri: 'emu:', usable: true, note: 'bit-exact emulator on this CPU' }];
 }
 

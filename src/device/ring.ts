@@ -26,7 +26,7 @@ export class Ring {
     return this.#tail;
   }
 
-  /** Starts over, for a reset engine; `tail` other than 0 is for tests of the counter's wrap. */
+  /** Starts over, for a reset engine; or takes over the `tail` that a program's run has reached. */
   rewind(tail = 0): void {
     this.#tail = tail >>> 0;
   }

@@ -9,10 +9,14 @@ export interface DeviceUri {
   readonly native: string;
   /** Bytes of the DMA window, a multiple of 64 KiB. */
   readonly windowBytes: number;
+  /** The window's size was asked for; otherwise a board gives all of its pool. */
+  readonly windowAsked: boolean;
 }
 
 /** Default window. The emulator commits its memory page by page, so a large one costs only what is used. */
 export const DEFAULT_WINDOW_BYTES = 256 * 2 ** 20;
+/** The largest window there can be: offsets are u32. */
+const MAX_WINDOW_BYTES = 2 ** 32 - WINDOW_ALIGN;
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
@@ -32,14 +36,22 @@ function parseSize(text: string, uri: string): number {
 export function parseDeviceUri(uri: string): DeviceUri {
   const match = /^([a-z][a-z0-9]*):([^?]*)(?:\?(.*))?$/.exec(uri);
   if (!match) {
-    throw new DeviceError('bad-uri', `"${uri}" is no device URI; use "auto", "emu:" or "emu:?window=64M"`);
+    throw new DeviceError(
+      'bad-uri',
+      `"${uri}" is no device URI; use "auto", "uio:beta-qmm0", "emu:" or "emu:?window=64M"`,
+    );
   }
   const [, scheme = '', path = '', query = ''] = match;
-  let windowBytes = DEFAULT_WINDOW_BYTES;
+  let asked: number | undefined;
   const rest: string[] = [];
   for (const option of query.split('&').filter((part) => part !== '')) {
-    if (option.startsWith('window=')) windowBytes = parseSize(option.slice('window='.length), uri);
+    if (option.startsWith('window=')) asked = parseSize(option.slice('window='.length), uri);
     else rest.push(option);
   }
-  return { scheme, native: `${scheme}:${path}${rest.length > 0 ? `?${rest.join('&')}` : ''}`, windowBytes };
+  return {
+    scheme,
+    native: `${scheme}:${path}${rest.length > 0 ? `?${rest.join('&')}` : ''}`,
+    windowBytes: asked ?? (scheme === 'uio' ? MAX_WINDOW_BYTES : DEFAULT_WINDOW_BYTES),
+    windowAsked: asked !== undefined,
+  };
 }

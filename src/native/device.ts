@@ -1,23 +1,25 @@
 /** A device as libbeta sees it: registers, window, doorbell, fence. No policy; the driver is device/device.ts. */
 import koffi from 'koffi';
+import { NativeError } from './error.js';
 import { type Library, library, type Pointer } from './library.js';
+import { type NativeProgram, RUN_OUTCOMES, type RunOutcome, type RunState } from './program.js';
 import { STEP_BYTES } from './steps.generated.js';
+
+export { NativeError } from './error.js';
 
 /** What a bounded wait ended with; 'timeout' only after all of its time. */
 export type WaitOutcome = 'done' | 'timeout' | 'fault';
 
 const OUTCOMES: readonly WaitOutcome[] = ['done', 'timeout', 'fault'];
 
-/** A call that libbeta refused. The message is libbeta's own sentence. */
-export class NativeError extends Error {
-  /** Positive errno. */
-  readonly errno: number;
-
-  constructor(what: string, errno: number, sentence: string) {
-    super(`${what}: ${sentence || `errno ${errno}`}`);
-    this.name = 'NativeError';
-    this.errno = errno;
-  }
+/** What interrupts did since a device was opened (native/include/beta.h). */
+export interface IrqCounts {
+  /** Ended a sleep. */
+  readonly taken: number;
+  /** The kernel counted them between two that were taken. */
+  readonly missed: number;
+  /** Did not come although their reason was visible. */
+  readonly lost: number;
 }
 
 export class NativeDevice {
@@ -37,8 +39,8 @@ export class NativeDevice {
   }
 
   /**
-   * Opens a device by URI (native/include/beta.h) with a window of `windowBytes`: a multiple of 64 KiB below 4 GiB,
-   * zeroed. Throws NativeError, or NativeLibraryError when libbeta itself cannot be used.
+   * Opens a device by URI (native/include/beta.h) with a window of `windowBytes`, of a board at most that: a multiple of
+   * 64 KiB below 4 GiB, zeroed. Throws NativeError, or NativeLibraryError when libbeta itself cannot be used.
    */
   static open(uri: string, windowBytes: number): NativeDevice {
     const native = library();
@@ -66,6 +68,19 @@ export class NativeDevice {
 
   writeReg(offset: number, value: number): void {
     this.#library.regWrite(this.#open(), offset, value >>> 0);
+  }
+
+  /** Throws NativeError once the device was removed; its registers then read all ones. */
+  checkAlive(): void {
+    const code = this.#library.alive(this.#open());
+    if (code !== 0) throw this.#failure('alive', code);
+  }
+
+  irqCounts(): IrqCounts {
+    const counts = new BigUint64Array(3);
+    this.#library.irqCounts(this.#open(), counts);
+    const [taken, missed, lost] = Array.from(counts, Number) as [number, number, number];
+    return { taken, missed, lost };
   }
 
   /** Everything written so far becomes visible to the engine, then TAIL = tail. */
@@ -115,6 +130,21 @@ export class NativeDevice {
     const op = part[failed[0] * STEP_BYTES];
     const where = `device "${this.#uri}": vector step record ${first + failed[0]} (op ${op})`;
     throw new NativeError(where, -code, 'it is malformed or reaches outside the window');
+  }
+
+  /**
+   * Runs a program on this thread; `run` holds what it needs and gets what it leaves. Throws NativeError where an index array is
+   * out of range or the device is gone, RangeError where the timeline is too short.
+   */
+  runProgram(program: NativeProgram, run: RunState, timeline: Float64Array | null): RunOutcome {
+    if (timeline !== null && timeline.length < program.timelineLength)
+      throw new RangeError(
+        `a timeline of ${timeline.length} numbers, this program needs ${program.timelineLength}`,
+      );
+    const code = this.#library.programRun(this.#open(), program.pointer, run.bytes, timeline);
+    const outcome = RUN_OUTCOMES[code];
+    if (outcome === undefined) throw this.#failure(`operation ${run.position} of the program`, code);
+    return outcome;
   }
 
   /** Stops the engine and gives the window back; views of it must not be used any more. Safe to call twice. */

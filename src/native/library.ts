@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 
 /** The header's BETA_ABI that this file was written for. */
-const ABI = 1;
+const ABI = 2;
 
 /** src/native and dist/native lie equally deep, so one relative path serves both. */
 const LIBRARY_PATH = fileURLToPath(new URL('../../native/build/libbeta.so', import.meta.url));
@@ -19,6 +19,8 @@ export interface Library {
   close(device: Pointer): void;
   regRead(device: Pointer, offset: number): number;
   regWrite(device: Pointer, offset: number, value: number): void;
+  alive(device: Pointer): number;
+  irqCounts(device: Pointer, counts: BigUint64Array): void;
   window(device: Pointer): Pointer;
   windowBus(device: Pointer): number | bigint;
   windowBytes(device: Pointer): number | bigint;
@@ -27,7 +29,20 @@ export interface Library {
   syncForDevice(device: Pointer, offset: number, bytes: number): number;
   syncForCpu(device: Pointer, offset: number, bytes: number): number;
   vectorRun(device: Pointer, records: Uint8Array, count: number, failed: [number]): number;
+  programLoad(
+    windowBytes: number,
+    descriptors: Uint8Array,
+    descriptorCount: number,
+    records: Uint8Array,
+    recordCount: number,
+    operations: Uint32Array,
+    operationCount: number,
+    program: [Pointer | null],
+  ): number;
+  programFree(program: Pointer): void;
+  programRun(device: Pointer, program: Pointer, run: Uint8Array, timeline: Float64Array | null): number;
   coreHz(microseconds: number): number;
+  notify(state: string): number;
 }
 
 /** The library cannot be used: it is missing, does not load, or is of another version. The message says what to run. */
@@ -62,6 +77,8 @@ export function loadLibrary(path: string): Library {
     close: handle.func('void beta_close(void *device)'),
     regRead: handle.func('uint32_t beta_reg_read(void *device, uint32_t offset)'),
     regWrite: handle.func('void beta_reg_write(void *device, uint32_t offset, uint32_t value)'),
+    alive: handle.func('int beta_alive(void *device)'),
+    irqCounts: handle.func('void beta_irq_counts(void *device, void *counts)'),
     window: handle.func('void *beta_window(void *device)'),
     windowBus: handle.func('uint64_t beta_window_bus(void *device)'),
     windowBytes: handle.func('uint64_t beta_window_bytes(void *device)'),
@@ -72,7 +89,14 @@ export function loadLibrary(path: string): Library {
     vectorRun: handle.func(
       'int beta_vector_run(void *device, const void *records, uint32_t count, _Out_ uint32_t *failed)',
     ),
+    programLoad: handle.func(
+      'int beta_program_load(uint64_t window_bytes, const void *descriptors, uint32_t descriptor_count, const void *records, ' +
+        'uint32_t record_count, const void *operations, uint32_t operation_count, _Out_ void **program)',
+    ),
+    programFree: handle.func('void beta_program_free(void *program)'),
+    programRun: handle.func('int beta_program_run(void *device, void *program, void *run, void *timeline)'),
     coreHz: handle.func('double beta_core_hz(uint32_t microseconds)'),
+    notify: handle.func('int beta_notify(const char *state)'),
   };
 }
 

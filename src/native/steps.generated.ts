@@ -10,6 +10,8 @@ export const STEP_CONSUMERS_MAX = 8;
 export const STEP_WIDTH_MAX = 32768;
 /** bytes of one entry of a found array */
 export const FOUND_BYTES = 16;
+/** u32 words of one operation of a program: the kind, then its arguments */
+export const OPERATION_WORDS = 4;
 
 /** step_activation */
 export const STEP_ACTIVATION = {
@@ -35,6 +37,20 @@ export const STEP_QUANTISER = {
   SYMMETRIC: 3,
   /** rne((c - t) / a * qmax), c = x clipped, t the smallest c, a = largest - t + 1e-8; step = a / qmax */
   ASYMMETRIC: 4,
+} as const;
+
+/** operation */
+export const OPERATION = {
+  /** first, count: hands the next descriptors to the engine */
+  SUBMIT: 1,
+  /** count: until the first count descriptors of the program are complete */
+  WAIT: 2,
+  /** first, count: runs step records */
+  VECTOR: 3,
+  /** off, bytes: the engine reads next what the CPU wrote */
+  SYNC_FOR_DEVICE: 4,
+  /** off, bytes: the CPU reads next what the engine wrote */
+  SYNC_FOR_CPU: 5,
 } as const;
 
 /** Field types of a record. */
@@ -176,6 +192,10 @@ export const STEP = {
       beta_off: { offset: 0x40, type: 'u32' },
       /** f32[rows][width] normalised rows */
       out_off: { offset: 0x44, type: 'u32' },
+      /** first row that this record computes */
+      first_row: { offset: 0x48, type: 'u32' },
+      /** the row behind the last that it computes; 0: all from first_row on */
+      end_row: { offset: 0x4C, type: 'u32' },
     },
   },
   /** Integer result to real value, y = activation(terms + bias), the merged epilogue (QUANTIZERS 4); optional float output and quantisers. */
@@ -202,6 +222,10 @@ export const STEP = {
       bias_off: { offset: 0x18, type: 'u32' },
       /** f32[rows][width], or 0 */
       out_off: { offset: 0x1C, type: 'u32' },
+      /** first row that this record computes */
+      first_row: { offset: 0x48, type: 'u32' },
+      /** the row behind the last that it computes; 0: all from first_row on */
+      end_row: { offset: 0x4C, type: 'u32' },
     },
   },
   /** Linear epilogue, residual addition and LayerNorm: out = LN(terms + bias + residual). */
@@ -232,6 +256,10 @@ export const STEP = {
       epsilon: { offset: 0x28, type: 'f64' },
       /** f32[rows][width]; may be the residual itself */
       out_off: { offset: 0x30, type: 'u32' },
+      /** first row that this record computes */
+      first_row: { offset: 0x48, type: 'u32' },
+      /** the row behind the last that it computes; 0: all from first_row on */
+      end_row: { offset: 0x4C, type: 'u32' },
     },
   },
   /** Softmax over the scores of every head of one sequence, scale * step of found_b * (step of found_a * D + t of found_a * key_sums). Its rows, head after head, go to the one QUANTISE record; with a VALUE record behind it, its rows are those of the context. */
@@ -266,6 +294,10 @@ export const STEP = {
       key_sums_off: { offset: 0x2C, type: 'u32' },
       /** bytes from one head of sums to the next */
       key_sums_stride: { offset: 0x30, type: 'u32' },
+      /** first row that this record computes */
+      first_row: { offset: 0x48, type: 'u32' },
+      /** the row behind the last that it computes; 0: all from first_row on */
+      end_row: { offset: 0x4C, type: 'u32' },
     },
   },
   /** Full-precision linear layer: out = x W^T + bias, float32 in and out, sums in double. */
@@ -292,7 +324,7 @@ export const STEP = {
       out_off: { offset: 0x1C, type: 'u32' },
     },
   },
-  /** Chosen rows of a float matrix: the first token of every sequence, for the pooler. Each is a sequence of its own for its quantisers. */
+  /** Chosen rows of a float matrix: the first token of every sequence, for the last layer or the pooler. Each is a sequence of its own for its quantisers. */
   PICK: {
     op: 9,
     fields: {
@@ -314,6 +346,8 @@ export const STEP = {
       x_off: { offset: 0x18, type: 'u32' },
       /** rows of x */
       x_rows: { offset: 0x1C, type: 'u32' },
+      /** f32[rows][width] the rows as they are, or 0 */
+      out_off: { offset: 0x20, type: 'u32' },
     },
   },
   /** V of one sequence behind a SOFTMAX whose probabilities stay real: the rows of that step are then sum_j p_ij V_jc, tokens rows of all heads beside one another. */

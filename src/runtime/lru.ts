@@ -2,9 +2,12 @@
 export class LeastRecentlyUsed<Value> {
   readonly #capacity: number;
   readonly #entries = new Map<string, Value>();
+  readonly #forget: (value: Value) => void;
 
-  constructor(capacity: number) {
+  /** `forget` is called with every value that leaves the cache. */
+  constructor(capacity: number, forget: (value: Value) => void = () => undefined) {
     this.#capacity = capacity;
+    this.#forget = forget;
   }
 
   get(key: string): Value | undefined {
@@ -16,12 +19,20 @@ export class LeastRecentlyUsed<Value> {
   }
 
   set(key: string, value: Value): void {
-    this.#entries.delete(key);
+    this.#remove(key);
     this.#entries.set(key, value);
-    if (this.#entries.size > this.#capacity) this.#entries.delete(this.#entries.keys().next().value!);
+    if (this.#entries.size > this.#capacity) this.#remove(this.#entries.keys().next().value!);
   }
 
   clear(): void {
+    for (const value of this.#entries.values()) this.#forget(value);
     this.#entries.clear();
+  }
+
+  #remove(key: string): void {
+    const value = this.#entries.get(key);
+    if (value === undefined) return;
+    this.#entries.delete(key);
+    this.#forget(value);
   }
 }

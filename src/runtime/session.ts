@@ -3,7 +3,6 @@
  * runs them. Synchronous, on the calling thread: the daemon gives it a process of its own (engine.ts).
  */
 import { buildProgram } from '../compiler/build.js';
-import type { Program } from '../compiler/program.js';
 import type { Range } from '../device/allocator.js';
 import { checkRequirements } from '../device/capabilities.js';
 import type { Device } from '../device/device.js';
@@ -13,6 +12,7 @@ import type { Plan } from '../model/plan.js';
 import { type BatchLimits, groupSequences } from './batches.js';
 import { checkSequence, type Sequence } from './inputs.js';
 import { LeastRecentlyUsed } from './lru.js';
+import { PreparedProgram } from './prepared.js';
 
 export type { Sequence } from './inputs.js';
 
@@ -48,9 +48,9 @@ export class Session {
   readonly #plan: Plan;
   readonly #model: Range;
   #arena: Range | undefined;
-  readonly #programs = new LeastRecentlyUsed<Program>(PROGRAMS_KEPT);
+  readonly #programs = new LeastRecentlyUsed<PreparedProgram>(PROGRAMS_KEPT, (program) => program.free());
   /** The program that ran last: the arena's bytes lie as it laid them out. */
-  #last: Program | undefined;
+  #last: PreparedProgram | undefined;
   #loaded = true;
   #limits = LIMITS;
   #engineMs = 0;
@@ -135,7 +135,7 @@ export class Session {
    * The program of a group, or null where its activations do not fit the window and smaller groups may: an input must not fail for the
    * company it came in. The limits are smaller then. Throws 'window-full' for a single sequence.
    */
-  #programOf(group: readonly Sequence[]): Program | null {
+  #programOf(group: readonly Sequence[]): PreparedProgram | null {
     const lengths = group.map(({ ids }) => ids.length);
     try {
       return this.#program(lengths);
@@ -147,26 +147,22 @@ export class Session {
     }
   }
 
-  #runProgram(program: Program, sequences: readonly Sequence[]): Float32Array[] {
+  #runProgram(program: PreparedProgram, sequences: readonly Sequence[]): Float32Array[] {
+    const device = this.#device;
     if (program !== this.#last) {
       // Another layout of the same arena: what the CPU wrote for the last one may still be dirty in its cache, and must not be
       // written back onto what the engine leaves there now.
-      this.#device.syncForDevice(this.#arena!.off, this.#arena!.bytes);
+      device.syncForDevice(this.#arena!.off, this.#arena!.bytes);
       this.#last = program;
     }
-    this.#writeInputs(program, sequences);
-    this.#execute(program);
-    const { off, width, perToken } = program.outputs;
-    const { buffer, byteOffset } = this.#device.window;
-    let at = byteOffset + off;
-    return sequences.map(({ ids }) => {
-      const values = new Float32Array(buffer, at, (perToken ? ids.length : 1) * width).slice();
-      at += values.byteLength;
-      return values;
-    });
+    program.writeInputs(sequences);
+    device.run(program.native);
+    this.#engineMs += device.times.waitNs / 1e6;
+    this.#vectorMs += device.times.vectorNs / 1e6;
+    return program.readOutputs(sequences);
   }
 
-  #program(lengths: readonly number[]): Program {
+  #program(lengths: readonly number[]): PreparedProgram {
     const key = lengths.join(' ');
     const cached = this.#programs.get(key);
     if (cached) return cached;
@@ -176,8 +172,9 @@ export class Session {
       this.#growArena(program.arenaBytes);
       program = buildProgram(this.#plan, address, lengths, this.#arena!.off);
     }
-    this.#programs.set(key, program);
-    return program;
+    const prepared = new PreparedProgram(this.#device, program);
+    this.#programs.set(key, prepared);
+    return prepared;
   }
 
   /** A larger arena; programs hold its offsets, so they go with the old one. */
@@ -186,54 +183,5 @@ export class Session {
     if (this.#arena) this.#device.allocator.free(this.#arena);
     this.#arena = undefined;
     this.#arena = this.#device.allocator.allocate(bytes, `activations of model ${this.artifact.name}`);
-  }
-
-  #writeInputs({ inputs }: Program, sequences: readonly Sequence[]): void {
-    const { buffer, byteOffset } = this.#device.window;
-    const rows = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
-    const words = (off: number, count: number) => new Uint32Array(buffer, byteOffset + off, count);
-    const ids = words(inputs.ids, rows);
-    const positions = words(inputs.positions, rows);
-    const types = words(inputs.types, rows);
-    const starts = words(inputs.starts, sequences.length + 1);
-    words(inputs.ordinals, sequences.length + 1).forEach((_, index, ordinals) => {
-      ordinals[index] = index;
-    });
-    let row = 0;
-    sequences.forEach((sequence, index) => {
-      starts[index] = row;
-      for (let i = 0; i < sequence.ids.length; i++, row++) {
-        ids[row] = sequence.ids[i]!;
-        positions[row] = i;
-        types[row] = sequence.types?.[i] ?? 0;
-      }
-    });
-    starts[sequences.length] = row;
-  }
-
-  #execute(program: Program): void {
-    const device = this.#device;
-    const base = device.submitted;
-    for (const operation of program.operations) {
-      switch (operation.kind) {
-        case 'submit':
-          device.submit(program.descriptors, operation.first, operation.count);
-          break;
-        case 'wait': {
-          const begin = performance.now();
-          device.wait((base + operation.count) >>> 0);
-          this.#engineMs += performance.now() - begin;
-          for (const { off, bytes } of operation.reads) if (bytes > 0) device.syncForCpu(off, bytes);
-          break;
-        }
-        case 'vector': {
-          const begin = performance.now();
-          device.runVector(program.steps, operation.first, operation.count);
-          this.#vectorMs += performance.now() - begin;
-          for (const { off, bytes } of operation.writes) if (bytes > 0) device.syncForDevice(off, bytes);
-          break;
-        }
-      }
-    }
   }
 }

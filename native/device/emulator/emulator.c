@@ -3,15 +3,14 @@
 #include "device/emulator/emulator.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "device/emulator/execute.h"
-#include "device/emulator/pool.h"
 #include "device/error.h"
+#include "vector/kernel.h"
 
 #define MAX_KP_LIMIT (BETA_MAX_BLOCKS * 8u) /* a row of MAX_K elements from k0 = 127 at 8 bits */
 #define RING_MAX 12u
@@ -19,19 +18,21 @@
 /* A guard behind the window as large as its alignment: an access past the end ends the process instead of spreading. */
 #define GUARD_BYTES ((size_t)BETA_WINDOW_ALIGN)
 
+static void give_back(struct emulator *emulator) {
+  beta_executor_close(emulator->executor);
+  beta_pool_close(emulator->pool);
+  pthread_mutex_destroy(&emulator->lock);
+  /* NULL: somebody else's memory */
+  if (emulator->mapping != NULL) munmap(emulator->mapping, emulator->mapping_bytes);
+  free(emulator);
+}
+
 static void close_emulator(beta_device *device) {
   struct emulator *emulator = (struct emulator *)device;
-  pthread_mutex_lock(&emulator->lock);
   atomic_store(&emulator->closing, true);
-  pthread_cond_signal(&emulator->engine_wake);
-  pthread_mutex_unlock(&emulator->lock);
+  beta_pool_wake(emulator->pool, BETA_SEAT_ENGINE);
   pthread_join(emulator->thread, NULL); /* bounded: the engine looks at `closing` between blocks of work */
-  pthread_cond_destroy(&emulator->irq_wake);
-  pthread_cond_destroy(&emulator->engine_wake);
-  pthread_mutex_destroy(&emulator->lock);
-  beta_executor_close(emulator->executor);
-  munmap(emulator->mapping, emulator->mapping_bytes);
-  free(emulator);
+  give_back(emulator);
 }
 
 /* CPU and engine share their caches; what matters is which bytes the host has written. */
@@ -86,34 +87,28 @@ static void set_identity(struct emulator *emulator) {
   emulator_store(emulator, BETA_REG_BUILD, BETA_BUILD_EMULATOR);
 }
 
-static bool has_several_cpus(void) {
-  cpu_set_t cpus;
-  return sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) > 1;
-}
+/* Pool, executor and thread; 0 or an errno. */
+static int start_threads(struct emulator *emulator, const struct beta_kernel *kernel, uint32_t threads) {
+  /* Engine and host are two of the threads: whichever is not the engine visits. */
+  emulator->pool = beta_pool_open(threads, threads > 1 ? 1 : 0);
+  if (emulator->pool == NULL) return errno;
+  emulator->base.cpu_pool = emulator->pool;
+  emulator->executor = beta_executor_open(kernel, emulator->base.window, emulator->pool);
+  if (emulator->executor == NULL) return errno;
 
-/* Lock, conditions and thread; 0 or an errno, with nothing left behind. */
-static int start_thread(struct emulator *emulator) {
-  pthread_mutex_init(&emulator->lock, NULL);
-  pthread_cond_init(&emulator->engine_wake, NULL);
-  pthread_condattr_t monotonic; /* timeouts must not jump with the wall clock */
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&emulator->irq_wake, &monotonic);
-  pthread_condattr_destroy(&monotonic);
-
+  emulator->owner = ENGINE_THREAD;
   pthread_attr_t attributes; /* a stack of known size: the kernels' tiles live on it, whatever the host's limit is */
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
+  /* The host's signals are the host's: the engine's thread inherits a full mask. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   const int failed = pthread_create(&emulator->thread, &attributes, beta_emulator_thread, emulator);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  if (failed != 0) {
-    pthread_cond_destroy(&emulator->irq_wake);
-    pthread_cond_destroy(&emulator->engine_wake);
-    pthread_mutex_destroy(&emulator->lock);
-    return failed;
-  }
-  pthread_setname_np(emulator->thread, "beta-engine");
-  return 0;
+  if (failed == 0) pthread_setname_np(emulator->thread, "beta-engine");
+  return failed;
 }
 
 #define KERNELS_MAX 8u
@@ -130,7 +125,20 @@ static void supported_kernels(const struct beta_kernel **kernels, const char **n
   names[count] = NULL;
 }
 
-int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+/* The same for vector steps. */
+static void supported_vector_kernels(const struct beta_vector_kernel **kernels, const char **names) {
+  uint32_t count = 0;
+  for (const struct beta_vector_kernel *const *kernel = beta_vector_kernels(); *kernel != NULL && count + 1 < KERNELS_MAX; kernel++) {
+    if (!(*kernel)->supported()) continue;
+    kernels[count] = *kernel;
+    names[count++] = (*kernel)->name;
+  }
+  kernels[count] = NULL;
+  names[count] = NULL;
+}
+
+/* `window` is NULL for memory of its own. */
+static int open_emulator(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
   struct beta_limits limits = {
       .caps = BETA_CAPS_A_WIDTHS_MASK << BETA_CAPS_A_WIDTHS_SHIFT | BETA_CAPS_B_WIDTHS_MASK << BETA_CAPS_B_WIDTHS_SHIFT |
               BETA_CAPS_O_WIDTHS_MASK << BETA_CAPS_O_WIDTHS_SHIFT,
@@ -141,10 +149,14 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   const struct beta_kernel *kernels[KERNELS_MAX];
   const char *names[KERNELS_MAX];
   supported_kernels(kernels, names);
-  uint32_t threads = 1, kernel = 0;
+  const struct beta_vector_kernel *vector_kernels[KERNELS_MAX];
+  const char *vector_names[KERNELS_MAX];
+  supported_vector_kernels(vector_kernels, vector_names);
+  uint32_t threads = 1, kernel = 0, vector = 0;
   const struct beta_option options[] = {
       {"threads", 1, BETA_POOL_THREADS_MAX, &threads, NULL},
       {"kernel", 0, 0, &kernel, names},
+      {"vector", 0, 0, &vector, vector_names},
       {"max_k", 1, BETA_MAX_K_LIMIT, &limits.max_k, NULL},
       {"max_kp", 1, MAX_KP_LIMIT, &limits.max_kp, NULL},
       {"ring_log2", 0, RING_MAX, &limits.ring_max, NULL},
@@ -156,30 +168,32 @@ int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **de
   if (emulator == NULL) return beta_fail(-ENOMEM, "emu: no memory for the emulator's state");
   emulator->base.ops = &operations;
   emulator->base.window_bytes = window_bytes;
-  emulator->base.window_bus = BETA_EMULATOR_BUS;
+  emulator->base.window = window;
+  emulator->base.window_bus = bus;
+  emulator->base.vector = vector_kernels[vector];
   emulator->limits = limits;
-  emulator->spin = has_several_cpus();
   set_identity(emulator);
 
-  int failed = map_window(emulator, (size_t)window_bytes);
+  int failed = window == NULL ? map_window(emulator, (size_t)window_bytes) : 0;
   if (failed != 0) {
     free(emulator);
     return beta_fail(-ENOMEM, "emu: a window of %llu bytes could not be mapped (%s); use a smaller one",
                      (unsigned long long)window_bytes, strerror(failed));
   }
-  /* The host's signals are the host's: the emulator's threads inherit a full mask. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  emulator->executor = beta_executor_open(kernels[kernel], emulator->base.window, threads, emulator->spin);
-  failed = emulator->executor == NULL ? errno : start_thread(emulator);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_mutex_init(&emulator->lock, NULL);
+  failed = start_threads(emulator, kernels[kernel], threads);
   if (failed != 0) {
-    beta_executor_close(emulator->executor);
-    munmap(emulator->mapping, emulator->mapping_bytes);
-    free(emulator);
+    give_back(emulator);
     return beta_fail(-ENOMEM, "emu: its threads and buffers could not be had (%s)", strerror(failed));
   }
   *device = &emulator->base;
   return 0;
+}
+
+int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device) {
+  return open_emulator(rest, NULL, window_bytes, BETA_EMULATOR_BUS, device);
+}
+
+int beta_emulator_open_over(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device) {
+  return open_emulator(rest, window, window_bytes, bus, device);
 }

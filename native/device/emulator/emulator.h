@@ -16,6 +16,12 @@
 int beta_emulator_open(const char *rest, uint64_t window_bytes, beta_device **device);
 
 /*
+ * The same over memory of somebody else, which the engine sees at `bus`: for an emulator that is the device side of another host. The memory is
+ * left as it is.
+ */
+int beta_emulator_open_over(const char *rest, void *window, uint64_t window_bytes, uint64_t bus, beta_device **device);
+
+/*
  * For tests only: the next start begins at HEAD = head instead of the contract's 0, so that the wrap of the counters
  * can be tested without four billion descriptors. The host sets TAIL = head before RUN. Call while RUN = 0.
  */

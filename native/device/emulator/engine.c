@@ -1,24 +1,38 @@
-/* The engine thread: reset, start, and one descriptor after another. */
+/* The engine as whoever owns it drives it: start, one descriptor after another, reset. */
 #include <string.h>
 
 #include "device/emulator/execute.h"
+#include "threads/spin.h"
 
 #define RUN (BETA_CTRL_RUN_MASK << BETA_CTRL_RUN_SHIFT)
 #define DESCRIPTOR_BEATS ((uint32_t)sizeof(beta_descriptor) / BETA_BEAT_BYTES)
 
-/* From RUN = 1 to RUN = 0. */
-struct session {
-  struct emulator *emulator;
-  uint32_t epoch;
-  uint32_t head;
-  struct beta_config config;
-  struct beta_counters counters;
-};
+bool beta_engine_acquire(struct emulator *emulator, uint32_t who) {
+  uint32_t nobody = NOBODY;
+  return atomic_compare_exchange_strong(&emulator->owner, &nobody, who);
+}
 
-/* Whether RUN has been 0 since the session began, or the device is closing: asked between blocks of work. */
-static bool is_over(void *context) {
-  const struct session *session = context;
-  return atomic_load(&session->emulator->epoch) != session->epoch || atomic_load(&session->emulator->closing);
+void beta_engine_release(struct emulator *emulator) {
+  atomic_store(&emulator->owner, NOBODY);
+  beta_engine_wake(emulator);
+}
+
+void beta_engine_wake(struct emulator *emulator) {
+  beta_pool_wake(emulator->pool, BETA_SEAT_HOST);
+  if (!atomic_load(&emulator->watching)) beta_pool_wake(emulator->pool, BETA_SEAT_ENGINE);
+}
+
+bool beta_engine_is_over(struct emulator *emulator) {
+  return atomic_load(&emulator->epoch) != atomic_load(&emulator->session_epoch) || atomic_load(&emulator->closing);
+}
+
+static bool has_work(struct emulator *emulator) {
+  return atomic_load(&emulator->ready) && emulator_load(emulator, BETA_REG_FAULT) == 0 &&
+         emulator_load(emulator, BETA_REG_TAIL) != emulator_load(emulator, BETA_REG_HEAD);
+}
+
+bool beta_engine_is_wanted(struct emulator *emulator) {
+  return atomic_load(&emulator->owner) == NOBODY && has_work(emulator) && !beta_engine_is_over(emulator);
 }
 
 /* FAULT_AT first: whoever sees FAULT may read it. STATUS follows from FAULT. */
@@ -28,68 +42,35 @@ static void raise_fault(struct emulator *emulator, struct beta_fault fault) {
                  (uint32_t)fault.code << BETA_FAULT_CODE_SHIFT | (uint32_t)fault.field << BETA_FAULT_FIELD_SHIFT);
 }
 
-/*
- * Waits for RUN = 1 and starts: judges the configuration, then READY or FAULT. False when the device is closing. Under
- * the lock, so that a start that the host has withdrawn can no longer become visible after it read STATUS = 0.
- */
-static bool start(struct emulator *emulator, struct session *session) {
+/* Under the lock, so that a start that the host has withdrawn can no longer become visible after it read STATUS = 0. */
+bool beta_engine_start(struct emulator *emulator) {
   pthread_mutex_lock(&emulator->lock);
-  while (!atomic_load(&emulator->closing) && (emulator_load(emulator, BETA_REG_CTRL) & RUN) == 0) {
-    pthread_cond_wait(&emulator->engine_wake, &emulator->lock);
-  }
-  const bool closing = atomic_load(&emulator->closing);
-  if (!closing) {
-    *session = (struct session){
-        .emulator = emulator,
-        .epoch = atomic_load(&emulator->epoch),
-        .head = emulator->first_head,
-        .config = emulator->config,
-    };
+  const bool run = (emulator_load(emulator, BETA_REG_CTRL) & RUN) != 0;
+  if (run) {
+    atomic_store(&emulator->session_epoch, atomic_load(&emulator->epoch));
+    emulator->session = (struct session){.head = emulator->first_head, .config = emulator->config};
     emulator->first_head = 0;
-    const struct beta_fault fault = beta_validate_config(&session->config, &emulator->limits,
+    const struct beta_fault fault = beta_validate_config(&emulator->config, &emulator->limits,
                                                          emulator->base.window_bus, emulator->base.window_bytes);
     if (fault.code == BETA_FAULT_NONE) {
-      emulator_store(emulator, BETA_REG_HEAD, session->head);
+      emulator_store(emulator, BETA_REG_HEAD, emulator->session.head);
       atomic_store(&emulator->ready, true);
     } else {
       raise_fault(emulator, fault);
     }
   }
   pthread_mutex_unlock(&emulator->lock);
-  if (!closing) beta_emulator_update_irq(emulator);
-  return !closing;
+  if (run) beta_emulator_update_irq(emulator);
+  return run;
 }
 
 /* STATUS becomes 0 last of all (registers.c computes it from `ready` and FAULT). */
-static void reset(struct emulator *emulator) {
+void beta_engine_reset(struct emulator *emulator) {
   static const uint32_t words[] = {BETA_REG_HEAD,  BETA_REG_CYCLES,   BETA_REG_BEATS,
                                    BETA_REG_RD_BEATS, BETA_REG_WR_BEATS, BETA_REG_FAULT_AT};
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) emulator_store(emulator, words[i], 0);
   atomic_store(&emulator->ready, false);
   emulator_store(emulator, BETA_REG_FAULT, 0);
-}
-
-/* A reason not to sleep: the session is over or, unless a fault has stopped it, TAIL differs from HEAD. */
-static bool has_work(struct session *session, bool stopped) {
-  return is_over(session) || (!stopped && emulator_load(session->emulator, BETA_REG_TAIL) != session->head);
-}
-
-static void idle(struct session *session, bool stopped) {
-  struct emulator *emulator = session->emulator;
-  if (emulator->spin && !stopped) {
-    const uint64_t began = beta_monotonic_ns();
-    uint64_t spun = 0;
-    do {
-      if (has_work(session, stopped)) return;
-      beta_spin_once(spun);
-      spun = beta_monotonic_ns() - began;
-    } while (spun < BETA_SPIN_NS);
-  }
-  pthread_mutex_lock(&emulator->lock);
-  atomic_store(&emulator->engine_asleep, true);
-  while (!has_work(session, stopped)) pthread_cond_wait(&emulator->engine_wake, &emulator->lock);
-  atomic_store(&emulator->engine_asleep, false);
-  pthread_mutex_unlock(&emulator->lock);
 }
 
 /*
@@ -107,16 +88,9 @@ static beta_descriptor fetch(const struct emulator *emulator, uint32_t at) {
   return descriptor;
 }
 
-static void publish_counters(const struct session *session) {
-  emulator_store(session->emulator, BETA_REG_CYCLES, session->counters.cycles);
-  emulator_store(session->emulator, BETA_REG_BEATS, session->counters.beats);
-  emulator_store(session->emulator, BETA_REG_RD_BEATS, session->counters.rd_beats);
-  emulator_store(session->emulator, BETA_REG_WR_BEATS, session->counters.wr_beats);
-}
-
-/* The descriptor at HEAD: false when it faults or the session ends in the middle of it. */
-static bool run_one(struct session *session, uint32_t tail) {
-  struct emulator *emulator = session->emulator;
+/* Fetches and validates the descriptor at HEAD, and begins it; the fault is raised where there is one. */
+static bool begin(struct emulator *emulator, uint32_t tail) {
+  struct session *session = &emulator->session;
   const uint32_t entries = 1u << session->config.ring_log2;
   if (tail - session->head > entries) {
     raise_fault(emulator, (struct beta_fault){BETA_FAULT_RING, 0, session->config.ring});
@@ -132,36 +106,49 @@ static bool run_one(struct session *session, uint32_t tail) {
   }
   session->counters.cycles++;
   session->counters.rd_beats += DESCRIPTOR_BEATS;
-  if (descriptor.op == BETA_OP_QMM &&
-      !beta_execute(emulator->executor, &descriptor, is_over, session, &session->counters)) {
-    return false;
-  }
-  publish_counters(session);
-  /* After every write of the descriptor: the store releases them to whoever loads this HEAD. */
-  emulator_store(emulator, BETA_REG_HEAD, ++session->head);
+  session->executing = descriptor.op == BETA_OP_QMM;
+  if (session->executing) beta_execute_begin(emulator->executor, &descriptor);
   return true;
 }
 
-static void run(struct session *session) {
-  struct emulator *emulator = session->emulator;
-  bool stopped = !atomic_load(&emulator->ready);
-  while (!is_over(session)) {
-    const uint32_t tail = emulator_load(emulator, BETA_REG_TAIL);
-    if (stopped || tail == session->head) {
-      idle(session, stopped);
-      continue;
-    }
-    stopped = !run_one(session, tail);
-    beta_emulator_update_irq(emulator);
-  }
+/* Counters before HEAD; HEAD after every write of the descriptor: the store releases them to whoever loads this HEAD. */
+static void complete(struct emulator *emulator) {
+  struct session *session = &emulator->session;
+  emulator_store_relaxed(emulator, BETA_REG_CYCLES, session->counters.cycles);
+  emulator_store_relaxed(emulator, BETA_REG_BEATS, session->counters.beats);
+  emulator_store_relaxed(emulator, BETA_REG_RD_BEATS, session->counters.rd_beats);
+  emulator_store_relaxed(emulator, BETA_REG_WR_BEATS, session->counters.wr_beats);
+  emulator_store(emulator, BETA_REG_HEAD, ++session->head);
+  beta_emulator_update_irq(emulator);
 }
 
-void *beta_emulator_thread(void *argument) {
-  struct emulator *emulator = argument;
-  struct session session;
-  while (start(emulator, &session)) {
-    run(&session);
-    reset(emulator);
+/* When to leave off. */
+struct turn {
+  struct emulator *emulator;
+  bool (*until)(void *context);
+  void *context;
+  uint64_t deadline_ns;
+};
+
+static bool is_ended(const struct turn *turn) {
+  return beta_engine_is_over(turn->emulator) || turn->until(turn->context);
+}
+
+static bool must_pause(void *context) {
+  const struct turn *turn = context;
+  return is_ended(turn) || (turn->deadline_ns != 0 && beta_monotonic_ns() >= turn->deadline_ns);
+}
+
+void beta_engine_advance(struct emulator *emulator, bool (*until)(void *context), void *context, uint64_t deadline_ns) {
+  struct session *session = &emulator->session;
+  struct turn turn = {emulator, until, context, deadline_ns};
+  while (has_work(emulator) && !is_ended(&turn)) {
+    if (!session->executing && !begin(emulator, emulator_load(emulator, BETA_REG_TAIL))) {
+      beta_emulator_update_irq(emulator);
+      return;
+    }
+    if (session->executing && !beta_execute(emulator->executor, must_pause, &turn, &session->counters)) return;
+    session->executing = false;
+    complete(emulator);
   }
-  return NULL;
 }

@@ -1,21 +1,25 @@
 /*
  * The emulator's state and the parts of the engine: registers, validation, execution. Private to device/emulator.
  *
- * Two sides share it. The host side (registers.c, called by any thread of the host) stores host words and wakes the
- * engine; the engine thread (engine.c) stores device words and raises the interrupt. Every word is an atomic with one
- * writer. The lock guards only RUN's edges, with what is sampled on them, and the two sleeps.
+ * The engine is a state machine that any thread may drive, one at a time: whoever holds `owner` is the engine. It alone touches
+ * the session and the executor, and stores device words. There are two candidates. The engine's own thread (thread.c) starts and
+ * resets, and executes descriptors when that is its turn; a host that waits executes them itself (wait.c) instead of sleeping,
+ * which saves two context switches. With more than one thread the other candidate helps through the pool.
+ *
+ * The host side (registers.c, called by any thread of the host) stores host words and wakes whom they concern. Every word is an
+ * atomic with one writer. The lock guards RUN's edges, with what is sampled on them.
  */
 #ifndef BETA_EMULATOR_ENGINE_H
 #define BETA_EMULATOR_ENGINE_H
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "device/device.h"
 #include "kernels/kernel.h"
+#include "threads/pool.h"
 
 /* The array that GEOMETRY reports and the cycle counter assumes: rows of A, rows of B, elements of K, lanes. */
 #define BETA_EMULATOR_DM 8u
@@ -53,27 +57,39 @@ struct beta_counters {
 
 struct beta_executor; /* execute.h */
 
+/* From RUN = 1 to RUN = 0: the owner's. */
+struct session {
+  uint32_t head;
+  bool executing; /* the descriptor at HEAD has begun and was left between two blocks of work */
+  struct beta_config config;
+  struct beta_counters counters;
+};
+
+enum { NOBODY, ENGINE_THREAD, HOST };
+
 #define EMULATOR_WORDS (BETA_REG_WR_BEATS / 4 + 1)
 
 struct emulator {
   struct beta_device base;
   struct beta_limits limits;
   struct beta_executor *executor;
+  struct beta_pool *pool;
   void *mapping; /* window with its guard pages */
   size_t mapping_bytes;
-  bool spin; /* more than one CPU: a short spin is cheaper than a sleep */
 
   _Atomic uint32_t word[EMULATOR_WORDS]; /* the register page, by offset / 4; STATUS is computed instead */
   _Atomic bool ready;                    /* configuration accepted */
 
+  _Atomic uint32_t owner;
+  struct session session;
+  _Atomic uint32_t session_epoch; /* `epoch` when the session began */
+  _Atomic bool watching;          /* the engine's thread looks for itself, often enough: new work need not wake it */
+
   pthread_mutex_t lock;
-  pthread_cond_t engine_wake; /* CTRL, TAIL or closing changed */
-  pthread_cond_t irq_wake;    /* the interrupt may have risen */
-  _Atomic bool engine_asleep, host_asleep;
   _Atomic uint32_t epoch; /* counts RUN's edges, so that a short 0 is not missed; written under the lock */
-  _Atomic bool closing;
   struct beta_config config; /* sampled at the last rising edge; under the lock */
   uint32_t first_head;       /* HEAD at the next start; 0 but in tests; under the lock */
+  _Atomic bool closing;
   pthread_t thread;
 };
 
@@ -89,18 +105,49 @@ static inline void emulator_store(struct emulator *emulator, uint32_t offset, ui
   atomic_store(&emulator->word[offset / 4], value);
 }
 
-/* Host side (registers.c). */
+/* Of a word that a later emulator_store() publishes. */
+static inline void emulator_store_relaxed(struct emulator *emulator, uint32_t offset, uint32_t value) {
+  atomic_store_explicit(&emulator->word[offset / 4], value, memory_order_relaxed);
+}
+
+/* Host side (registers.c, wait.c). */
 uint32_t beta_emulator_reg_read(beta_device *device, uint32_t offset);
 void beta_emulator_reg_write(beta_device *device, uint32_t offset, uint32_t value);
 void beta_emulator_kick(beta_device *device, uint32_t tail);
 int beta_emulator_irq_wait(beta_device *device, uint32_t timeout_us);
-/* Wakes the engine if it sleeps. */
-void beta_emulator_wake_engine(struct emulator *emulator);
-/* Wakes beta_emulator_irq_wait if the interrupt is high. */
+/* Wakes a host that waits for the interrupt, if that is high. */
 void beta_emulator_update_irq(struct emulator *emulator);
 
-/* The engine thread (engine.c); `argument` is the emulator. */
+/* The engine's thread (thread.c); `argument` is the emulator. */
 void *beta_emulator_thread(void *argument);
+
+/* --- the engine (engine.c) --- */
+
+/* Makes the caller the engine if nobody is; gives that up, and wakes those who may want it. */
+bool beta_engine_acquire(struct emulator *emulator, uint32_t who);
+void beta_engine_release(struct emulator *emulator);
+
+/* Whether RUN has been 0 since the session began, or the device is closing. Anybody. */
+bool beta_engine_is_over(struct emulator *emulator);
+
+/* Whether there is a descriptor to execute and nobody is about to: a reason to acquire. Anybody. */
+bool beta_engine_is_wanted(struct emulator *emulator);
+
+/* New work, or nobody is the engine any more: wakes whoever may take it up. */
+void beta_engine_wake(struct emulator *emulator);
+
+/* The owner: starts a session with what RUN's edge has sampled, unless RUN is 0. READY or FAULT follow. Ends one. */
+bool beta_engine_start(struct emulator *emulator);
+void beta_engine_reset(struct emulator *emulator);
+
+/*
+ * The owner: executes descriptors until TAIL, a fault, the session's end, until(context), or, unless it is 0, the deadline. Both
+ * are asked every few milliseconds inside a descriptor as well, by any of the pool's threads. What is left there can be
+ * taken up by any owner.
+ */
+void beta_engine_advance(struct emulator *emulator, bool (*until)(void *context), void *context, uint64_t deadline_ns);
+
+/* --- checks (validate.c) --- */
 
 /* The configuration against the emulator's own window and limits (validate.c). Pure. */
 struct beta_fault beta_validate_config(const struct beta_config *config, const struct beta_limits *limits,
@@ -112,26 +159,5 @@ struct beta_fault beta_validate_config(const struct beta_config *config, const s
  */
 struct beta_fault beta_validate(const beta_descriptor *descriptor, const struct beta_limits *limits,
                                 uint32_t window_bytes, uint32_t at);
-
-uint64_t beta_monotonic_ns(void);
-
-/*
- * Either side spins for a short while before it sleeps: a sleep and its wake-up cost more than a small QMM. After the
- * first microsecond each turn offers the CPU, because the scheduler may have put the thread that is waited for on this
- * very CPU; without it a spin only delays what it waits for.
- */
-#define BETA_SPIN_NS 10000u
-#define BETA_SPIN_HARD_NS 1000u
-static inline void beta_spin_once(uint64_t spun_ns) {
-  if (spun_ns >= BETA_SPIN_HARD_NS) {
-    sched_yield();
-    return;
-  }
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
 
 #endif

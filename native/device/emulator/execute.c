@@ -2,22 +2,34 @@
 #include "device/emulator/execute.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device/emulator/held.h"
-#include "device/emulator/pool.h"
 #include "kernels/blocks.h"
 
 #define ALIGN 64u
+/* Panels that are multiplied in one job, where each has a place of its own: so threads need not wait for each other between them. */
+#define BATCH_MAX 64u
 
 struct beta_executor {
   const struct beta_kernel *kernel;
   uint8_t *window;
   struct beta_pool *pool;
   struct beta_held *held;
-  uint8_t *panel;                          /* of operands that are not kept */
-  uint8_t *scratch[BETA_POOL_THREADS_MAX]; /* one a thread */
+  uint8_t *panel;                        /* of operands that are not kept */
+  uint8_t *scratch[BETA_POOL_SEATS_MAX]; /* one a seat */
+
+  /* The QMM that has begun, and where it stands: panels before `first` are done, `count` from there on are laid out. */
+  beta_qmm job;
+  beta_blocks blocks;
+  uint32_t first, count;
+  const uint8_t *batch[BATCH_MAX];
+  uint32_t next; /* what is left of the batch begins here, counted in units of one panel after another */
+  _Atomic uint32_t left_out; /* the first unit that a pause left out, UINT32_MAX for none */
+  bool (*pause)(void *context);
+  void *context;
 };
 
 static uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
@@ -73,7 +85,8 @@ static void announce_output(struct beta_executor *executor, const beta_qmm *job)
   beta_held_overwrite(executor->held, begin, begin + (job->m - 1) * job->o.stride + bytes);
 }
 
-static struct beta_held_key key_of(const struct beta_executor *executor, const beta_blocks *blocks, uint32_t panel) {
+static struct beta_held_key key_of(const struct beta_executor *executor, uint32_t panel) {
+  const beta_blocks *blocks = &executor->blocks;
   const beta_matrix *held = &blocks->pair.held;
   const uint64_t first = beta_panel_first(blocks, panel);
   struct beta_held_key key;
@@ -90,46 +103,68 @@ static struct beta_held_key key_of(const struct beta_executor *executor, const b
   return key;
 }
 
-/* One panel of a job, as the threads share it. */
-struct panel_job {
-  struct beta_executor *executor;
-  const beta_blocks *blocks;
-  const uint8_t *held;
-  uint32_t panel;
-  bool (*stop)(void *context);
-  void *context;
-};
-
-static void run_unit(void *context, uint32_t unit, uint32_t thread) {
-  const struct panel_job *job = context;
-  /* Asked before every unit, which is a few milliseconds at most: so long a reset may wait. */
-  if (job->stop(job->context)) return;
-  beta_run_unit(job->blocks, job->panel, unit, job->held, job->executor->scratch[thread]);
-}
-
-static const uint8_t *hold(struct beta_executor *executor, const beta_blocks *blocks, uint32_t panel) {
-  const struct beta_held_key key = key_of(executor, blocks, panel);
+static const uint8_t *hold(struct beta_executor *executor, uint32_t panel) {
+  const struct beta_held_key key = key_of(executor, panel);
   uint8_t *room;
-  const uint8_t *kept = beta_held_find(executor->held, &key, beta_panel_bytes(blocks, panel), &room);
+  const uint8_t *kept = beta_held_find(executor->held, &key, beta_panel_bytes(&executor->blocks, panel), &room);
   if (kept != NULL) return kept;
   uint8_t *to = room != NULL ? room : executor->panel;
-  beta_hold_panel(blocks, panel, to);
+  beta_hold_panel(&executor->blocks, panel, to);
   return to;
 }
 
-bool beta_execute(struct beta_executor *executor, const beta_descriptor *descriptor, bool (*stop)(void *context),
-                  void *context, struct beta_counters *counters) {
-  const beta_qmm job = resolve(descriptor, executor->window);
-  beta_held_refresh(executor->held);
-  announce_output(executor, &job);
-  const beta_blocks blocks = beta_blocks_of(executor->kernel, &job, beta_pool_threads(executor->pool));
-  for (uint32_t panel = 0; panel < blocks.panels; panel++) {
-    if (stop(context)) return false;
-    struct panel_job part = {executor, &blocks, hold(executor, &blocks, panel), panel, stop, context};
-    beta_pool_run(executor->pool, blocks.units, run_unit, &part);
+/* Lays out panels until one is in the only place for those that are not kept. */
+static void begin_batch(struct beta_executor *executor) {
+  const beta_blocks *blocks = &executor->blocks;
+  const uint32_t most = blocks->units > UINT32_MAX / BATCH_MAX ? 1 : BATCH_MAX; /* units of a batch fit 32 bits */
+  executor->next = 0;
+  executor->count = 0;
+  while (executor->count < most && executor->first + executor->count < blocks->panels) {
+    const uint8_t *held = hold(executor, executor->first + executor->count);
+    executor->batch[executor->count++] = held;
+    if (held == executor->panel) return;
   }
-  if (stop(context)) return false; /* perhaps a unit saw it, so the output may be incomplete */
-  count_work(&job, counters);
+}
+
+void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor) {
+  executor->job = resolve(descriptor, executor->window);
+  beta_held_refresh(executor->held);
+  announce_output(executor, &executor->job);
+  executor->blocks = beta_blocks_of(executor->kernel, &executor->job, beta_pool_threads(executor->pool));
+  executor->first = executor->count = 0;
+}
+
+/* Units that were taken before others saw the pause may lie behind the one left out: they run again, to the same end. */
+static void run_unit(void *context, uint32_t taken, uint32_t seat) {
+  struct beta_executor *executor = context;
+  const beta_blocks *blocks = &executor->blocks;
+  const uint32_t at = executor->next + taken;
+  if (executor->pause(executor->context)) {
+    uint32_t least = atomic_load(&executor->left_out);
+    while (at < least && !atomic_compare_exchange_weak(&executor->left_out, &least, at)) continue;
+    return;
+  }
+  const uint32_t panel = at / blocks->units;
+  beta_run_unit(blocks, executor->first + panel, at % blocks->units, executor->batch[panel], executor->scratch[seat]);
+}
+
+bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), void *context,
+                  struct beta_counters *counters) {
+  executor->pause = pause;
+  executor->context = context;
+  while (executor->first < executor->blocks.panels) {
+    if (executor->count == 0) begin_batch(executor);
+    atomic_store(&executor->left_out, UINT32_MAX);
+    beta_pool_run(executor->pool, executor->count * executor->blocks.units - executor->next, run_unit, executor);
+    const uint32_t left_out = atomic_load(&executor->left_out);
+    if (left_out != UINT32_MAX) {
+      executor->next = left_out;
+      return false;
+    }
+    executor->first += executor->count;
+    executor->count = 0;
+  }
+  count_work(&executor->job, counters);
   return true;
 }
 
@@ -139,28 +174,26 @@ void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32
 
 void beta_executor_close(struct beta_executor *executor) {
   if (executor == NULL) return;
-  if (executor->pool != NULL) beta_pool_close(executor->pool);
   if (executor->held != NULL) beta_held_close(executor->held);
-  for (uint32_t i = 0; i < BETA_POOL_THREADS_MAX; i++) free(executor->scratch[i]);
+  for (uint32_t i = 0; i < BETA_POOL_SEATS_MAX; i++) free(executor->scratch[i]);
   free(executor->panel);
   free(executor);
 }
 
-struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, uint32_t threads,
-                                         bool spin) {
+struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, struct beta_pool *pool) {
   struct beta_executor *executor = calloc(1, sizeof *executor);
   if (executor == NULL) return NULL;
   executor->kernel = kernel;
   executor->window = window;
+  executor->pool = pool;
   bool complete = true;
-  for (uint32_t i = 0; i < threads; i++) {
+  for (uint32_t i = 0; i < beta_pool_seats(pool); i++) {
     executor->scratch[i] = aligned_alloc(ALIGN, BETA_SCRATCH_BYTES);
     complete = complete && executor->scratch[i] != NULL;
   }
   executor->panel = aligned_alloc(ALIGN, BETA_PANEL_BYTES_MAX);
   executor->held = beta_held_open();
-  executor->pool = beta_pool_open(threads, spin);
-  if (complete && executor->panel != NULL && executor->held != NULL && executor->pool != NULL) return executor;
+  if (complete && executor->panel != NULL && executor->held != NULL) return executor;
   beta_executor_close(executor);
   errno = ENOMEM;
   return NULL;

@@ -4,19 +4,21 @@
 
 #include "device/emulator/engine.h"
 
-/* `spin`: threads may spin for a short while. NULL with errno set when memory or threads cannot be had. */
-struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, uint32_t threads,
-                                         bool spin);
+/* NULL with errno set when memory cannot be had. The pool is the caller's to close, after the executor. */
+struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, struct beta_pool *pool);
 void beta_executor_close(struct beta_executor *executor);
 
 /* The host has written this range of the window: any thread. */
 void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32_t bytes);
 
+/* Begins a validated QMM; one that was begun before and is not complete is forgotten. The engine. */
+void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor);
+
 /*
- * Runs one validated QMM; `stop` is asked every few milliseconds, by any of the threads, and makes it return false with the
- * output incomplete. Adds the work to `counters`. The engine thread.
+ * Goes on with the QMM until it is complete; then adds the work to `counters`. `pause` is asked every few milliseconds, by any of
+ * the pool's threads, and makes it return false with the output incomplete: the next call goes on from there. The engine.
  */
-bool beta_execute(struct beta_executor *executor, const beta_descriptor *descriptor, bool (*stop)(void *context),
-                  void *context, struct beta_counters *counters);
+bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), void *context,
+                  struct beta_counters *counters);
 
 #endif

@@ -10,7 +10,7 @@
 #include "kernels/formats.h"
 
 extern const struct beta_method beta_avx512_popcount;
-extern const struct beta_method beta_avx512_lookup4;
+extern const struct beta_method beta_avx512_words;
 extern const struct beta_method beta_avx512_lookup8;
 extern const struct beta_method beta_avx512_lookup16;
 extern const struct beta_method beta_avx512_dot;
@@ -18,7 +18,14 @@ extern const struct beta_method beta_avx512_dot;
 void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
                           uint32_t columns, const int32_t *dot, size_t stride);
 
+void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const int16_t *dot, size_t stride);
+
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
+
+/* What `words` takes: rows of at most so many words, of all planes together. */
+#define BETA_AVX512_WORDS_MAX 4u
+bool beta_avx512_words_take(const beta_qmm *job);
 
 /* 0 to 63 in bytes, and 0 to 31 in words: index vectors are computed from them. */
 static inline __m512i beta_iota8(void) {
@@ -29,9 +36,28 @@ static inline __m512i beta_iota8(void) {
 }
 static inline __m512i beta_iota16(void) { return _mm512_cvtepu8_epi16(_mm512_castsi512_si256(beta_iota8())); }
 
+/*
+ * sum += x in bytes or words, as an instruction of its own. Written as an expression, compilers regroup the sums of an unrolled loop
+ * into trees and store their leaves.
+ */
+static inline void beta_add_bytes(__m512i *sum, __m512i x) { __asm__("vpaddb %1, %0, %0" : "+v"(*sum) : "v"(x)); }
+static inline void beta_add_words(__m512i *sum, __m512i x) { __asm__("vpaddw %1, %0, %0" : "+v"(*sum) : "v"(x)); }
+
 /* Bytes shifted right. */
 static inline __m512i beta_srl8(__m512i x, uint32_t by) {
   return _mm512_and_si512(_mm512_srli_epi16(x, by), _mm512_set1_epi8((char)(0xFF >> by)));
+}
+
+/* The word at `at` of eight rows. A gather instruction takes three times as long. */
+static inline __m512i beta_load_words(const uint8_t *const row[8], uint64_t at) {
+  __m128i two[4];
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < 4; i++) {
+    const __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i] + at));
+    two[i] = _mm_unpacklo_epi64(low, _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i + 1] + at)));
+  }
+  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(two[1], two[0])),
+                            _mm256_set_m128i(two[3], two[2]), 1);
 }
 
 static inline size_t beta_align64(size_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -211,6 +211,20 @@ static void store_int16(const struct output *output, uint32_t row, uint32_t rows
   }
 }
 
+/* The same for a table of identities: products, saturated. */
+static void store_saturated(const beta_qmm *job, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
+                            const int32_t *dot, size_t stride) {
+  for (uint32_t r = 0; r < rows; r++) {
+    uint8_t *to = job->o.row0 + (row + r) * job->o.stride + 2 * (uint64_t)column;
+    for (uint32_t done = 0; done < columns; done += STEP) {
+      const uint32_t count = columns - done < STEP ? columns - done : STEP;
+      const __mmask16 lanes = (__mmask16)((1u << count) - 1);
+      const __m512i products = _mm512_maskz_loadu_epi32(lanes, dot + r * stride + done);
+      _mm256_mask_storeu_epi16(to + 2 * (uint64_t)done, lanes, _mm512_cvtsepi32_epi16(products));
+    }
+  }
+}
+
 static void store_int32(const beta_qmm *job, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
                         const int32_t *dot, size_t stride) {
   for (uint32_t r = 0; r < rows; r++) {
@@ -230,6 +244,8 @@ void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, ui
     store_int32(epilogue->job, row, rows, column, columns, dot, stride);
   } else if (epilogue->thresholds) {
     store_thresholds(epilogue, row, rows, column, columns, dot, stride);
+  } else if (epilogue->identity) {
+    store_saturated(epilogue->job, row, rows, column, columns, dot, stride);
   } else if (epilogue->job->o.bits == 16) {
     const struct output output = output_of(epilogue);
     store_int16(&output, row, rows, column, columns, dot, stride);

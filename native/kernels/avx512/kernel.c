@@ -15,14 +15,15 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   const uint32_t few = job->a.bits < job->b.bits ? job->a.bits : job->b.bits;
   const uint32_t many = job->a.bits < job->b.bits ? job->b.bits : job->a.bits;
   *hold_a = job->a.bits < job->b.bits;
+  if (beta_avx512_words_take(job)) return &beta_avx512_words;
   if (many == 1) return &beta_avx512_popcount;
-  if (few == 1 && many == 2) return &beta_avx512_lookup8;
-  if (few == 1 && many == 4) return &beta_avx512_lookup4;
+  if (few == 1 && many <= 4) return &beta_avx512_lookup8;
   if (few == 1) return &beta_avx512_lookup16;
   if (few == 2 && many == 2) return &beta_avx512_popcount;
   return &beta_avx512_dot;
 }
 
-const struct beta_kernel beta_kernel_avx512 = {"avx512", supported, choose, beta_avx512_epilogue, beta_avx512_turn};
+const struct beta_kernel beta_kernel_avx512 = {"avx512", supported, choose, beta_avx512_epilogue, beta_avx512_turn,
+                                               beta_avx512_epilogue16};
 
 #endif

@@ -49,18 +49,6 @@ static int32_t weight_of(const struct beta_coefficients *of) {
   return sum;
 }
 
-/* The word at `at` of eight rows. A gather instruction takes three times as long. */
-static inline __m512i load_words(const uint8_t *const row[8], uint64_t at) {
-  __m128i two[4];
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 4; i++) {
-    const __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i] + at));
-    two[i] = _mm_unpacklo_epi64(low, _mm_loadl_epi64((const __m128i *)(const void *)(row[2 * i + 1] + at)));
-  }
-  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(two[1], two[0])),
-                            _mm256_set_m128i(two[3], two[2]), 1);
-}
-
 /*
  * A group: 16 int32 terms of the lanes, then for every plane and word two vectors, of the even lanes and of the odd lanes: the counts
  * of both then fit side by side as the 32-bit halves of one vector.
@@ -83,7 +71,7 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
       const uint64_t at = beta_word_offset(&pair->held, first_word + w, j);
       for (uint32_t half = 0; half < 2; half++) {
-        const __m512i bits = _mm512_and_si512(load_words(row[half], at), mask);
+        const __m512i bits = _mm512_and_si512(beta_load_words(row[half], at), mask);
         term[half] = _mm512_add_epi64(term[half], _mm512_mullo_epi64(_mm512_popcnt_epi64(bits), c));
         *out++ = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before[half]);
         before[half] = bits;
@@ -95,32 +83,46 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   _mm512_store_si512(to, is_even(pair) ? _mm512_srai_epi32(weighted, 1) : weighted);
 }
 
-/* Masks of words [w, w + 8) of a plane. */
-static __m512i masks_of(const beta_pair *pair, uint32_t w, uint32_t words) {
-  uint64_t mask[8];
-  for (uint32_t i = 0; i < 8; i++) {
-    mask[i] = w + i < words ? beta_word_mask(beta_first_word(pair->k0) + w + i, pair->k0, pair->k) : 0;
-  }
-  return _mm512_loadu_si512(mask);
+/* What the rows of a unit share: which bits of the first and of the last word are theirs, and whether their ones are counted. */
+struct row_reader {
+  uint64_t offset; /* of the first word, in bytes */
+  uint32_t words;
+  __m512i first, last; /* masks of the first eight words, and of eight of which the last word is the last */
+  __mmask8 tail;       /* lanes of those */
+  bool counted;
+};
+
+static struct row_reader row_reader_of(const beta_pair *pair, bool counted) {
+  const uint32_t first_word = beta_first_word(pair->k0), words = beta_word_count(pair->k0, pair->k);
+  const uint32_t tail = (words - 1) % 8; /* lane of the last word */
+  const __m512i all = _mm512_set1_epi64(-1);
+  struct row_reader reader = {.offset = 8 * (uint64_t)first_word, .words = words, .counted = counted};
+  const long long head_mask = (long long)beta_word_mask(first_word, pair->k0, pair->k);
+  const long long tail_mask = (long long)beta_word_mask(first_word + words - 1, pair->k0, pair->k);
+  reader.tail = (__mmask8)(0xFF >> (7 - tail));
+  reader.first = _mm512_mask_set1_epi64(all, 1, head_mask);
+  reader.last = _mm512_mask_set1_epi64(all, (__mmask8)(1u << tail), tail_mask);
+  if (words <= 8) reader.first = reader.last = _mm512_and_si512(reader.first, reader.last);
+  return reader;
 }
 
 /*
  * A tile of rows of one plane, whose words lie side by side: eight words of four rows at a time. Returns c times the ones of
  * each row.
  */
-static __m128i stream_tile(const beta_pair *pair, const uint8_t *const row[TILE], int32_t c, uint64_t *to) {
-  const uint32_t words = beta_word_count(pair->k0, pair->k);
-  const uint64_t at = 8 * (uint64_t)beta_first_word(pair->k0);
+static inline __m128i stream_tile(const struct row_reader *reader, const uint8_t *const row[TILE], int32_t c,
+                                  uint64_t *to) {
   const __m512i lows = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), highs = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
   __m512i sum[TILE] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
-  for (uint32_t w = 0; w < words; w += 8, to += 8 * TILE) {
-    const __mmask8 lanes = (__mmask8)(words - w >= 8 ? 0xFF : (1u << (words - w)) - 1);
-    const __m512i mask = w == 0 || w + 8 >= words ? masks_of(pair, w, words) : _mm512_set1_epi64(-1);
+  for (uint32_t w = 0; w < reader->words; w += 8, to += 8 * TILE) {
+    const bool last = w + 8 >= reader->words;
+    const __mmask8 lanes = last ? reader->tail : 0xFF;
+    const __m512i mask = last ? reader->last : w == 0 ? reader->first : _mm512_set1_epi64(-1);
     __m512i x[TILE];
 #pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE; r++) {
-      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, row[r] + at + 8 * (uint64_t)w), mask);
-      sum[r] = _mm512_add_epi64(sum[r], _mm512_popcnt_epi64(x[r]));
+      x[r] = _mm512_and_si512(_mm512_maskz_loadu_epi64(lanes, row[r] + reader->offset + 8 * (uint64_t)w), mask);
+      if (reader->counted) sum[r] = _mm512_add_epi64(sum[r], _mm512_popcnt_epi64(x[r]));
       x[r] = _mm512_xor_si512(x[r], _mm512_bslli_epi128(x[r], 8)); /* a word and its pair */
     }
     const __m512i even01 = _mm512_unpacklo_epi64(x[0], x[1]), odd01 = _mm512_unpackhi_epi64(x[0], x[1]);
@@ -134,9 +136,10 @@ static __m128i stream_tile(const beta_pair *pair, const uint8_t *const row[TILE]
     _mm512_store_si512(to + 16, _mm512_shuffle_i64x2(even_high, odd_high, 0x44));
     _mm512_store_si512(to + 24, _mm512_shuffle_i64x2(even_high, odd_high, 0xEE));
   }
+  if (!reader->counted) return _mm_setzero_si128();
   int32_t ones[TILE];
   for (uint32_t r = 0; r < TILE; r++) ones[r] = (int32_t)_mm512_reduce_add_epi64(sum[r]);
-  return _mm_mullo_epi32(_mm_loadu_si128((const __m128i *)(const void *)ones), _mm_set1_epi32(c));
+  return _mm_mullo_epi32(_mm_set_epi32(ones[3], ones[2], ones[1], ones[0]), _mm_set1_epi32(c));
 }
 
 /* Two tiles of rows of any number of planes, word by word; returns the sum over planes of c_i times their ones. */
@@ -151,7 +154,7 @@ static __m256i stream_tiles(const beta_pair *pair, const uint8_t *const row[2 * 
     for (uint32_t w = 0; w < words; w++) {
       const uint64_t at = beta_word_offset(&pair->streamed, first_word + w, i);
       const __m512i mask = _mm512_set1_epi64((long long)beta_word_mask(first_word + w, pair->k0, pair->k));
-      const __m512i bits = _mm512_and_si512(load_words(row, at), mask);
+      const __m512i bits = _mm512_and_si512(beta_load_words(row, at), mask);
       const __m512i stored = w % 2 == 0 ? bits : _mm512_xor_si512(bits, before);
       ones = _mm512_add_epi64(ones, _mm512_popcnt_epi64(bits));
       _mm256_store_si256((__m256i *)(void *)(plane + w * TILE), _mm512_castsi512_si256(stored));
@@ -169,6 +172,8 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
   const __m256i weight = _mm256_set1_epi32(weight_of(&held_of));
   const __m256i constant = _mm256_set1_epi32(2 * of.z * held_of.z * (int32_t)pair->k);
+  /* Nothing is made of a row's ones where the other operand is PM1, or its factors cancel in another way. */
+  const struct row_reader reader = row_reader_of(pair, weight_of(&held_of) != 0);
   const bool wide = of.planes == 1 && beta_word_count(pair->k0, pair->k) >= 4, even = is_even(pair);
   for (uint32_t t = 0; t < count; t += 2 * TILE, to += 2 * tile_bytes(pair)) {
     const uint8_t *row[2 * TILE];
@@ -179,9 +184,9 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
     }
     __m256i sum;
     if (wide) {
-      const __m128i low = stream_tile(pair, row, of.c[0], (uint64_t *)(void *)(to + 64));
+      const __m128i low = stream_tile(&reader, row, of.c[0], (uint64_t *)(void *)(to + 64));
       uint64_t *high_to = (uint64_t *)(void *)(to + tile_bytes(pair) + 64);
-      sum = _mm256_set_m128i(stream_tile(pair, row + TILE, of.c[0], high_to), low);
+      sum = _mm256_set_m128i(stream_tile(&reader, row + TILE, of.c[0], high_to), low);
     } else {
       sum = stream_tiles(pair, row, to);
     }
@@ -286,46 +291,12 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
   }
 }
 
-/* Rows of at most 64 elements, which are one word: nothing is counted but one exclusive or. Even formats only. */
-static void multiply_word(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
-                          uint32_t count, int32_t *dot, size_t dot_stride) {
-  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
-  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
-  const size_t group = held_bytes(pair), tile = tile_bytes(pair);
-  const __m512i factor = _mm512_set1_epi32(-held_of.c[0] * streamed_of.c[0] / 2 & 0xFFFF);
-  /* The ones of an operand count only where the other one is no PM1: mostly all rows have the same term. */
-  const bool same = pair->held.encoding == BETA_ENC_PM1;
-  for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
-    const __m512i lanes = _mm512_load_si512(held);
-    const __m512i b0 = _mm512_load_si512(held + 64), b1 = _mm512_load_si512(held + 128);
-    const __m512i term = _mm512_add_epi32(lanes, _mm512_set1_epi32(*(const int32_t *)(const void *)streamed));
-    int32_t *out = dot;
-    for (uint32_t t = 0; t < count; t += TILE) {
-      const uint8_t *rows = streamed + t / TILE * tile;
-      const uint64_t *word = (const uint64_t *)(const void *)(rows + 64);
-      const int32_t *row_term = (const int32_t *)(const void *)rows;
-#pragma GCC unroll 4
-      for (uint32_t r = 0; r < TILE; r++, out += dot_stride) {
-        const __m512i a = _mm512_set1_epi64((long long)word[r]);
-        const __m512i x = interleave(_mm512_popcnt_epi64(_mm512_xor_si512(b0, a)),
-                                     _mm512_popcnt_epi64(_mm512_xor_si512(b1, a)));
-        const __m512i total = same ? term : _mm512_add_epi32(lanes, _mm512_set1_epi32(row_term[r]));
-        _mm512_storeu_si512(out, _mm512_dpwssd_epi32(total, x, factor));
-      }
-    }
-  }
-}
-
 static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                      uint32_t count, int32_t *dot, size_t dot_stride) {
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
   const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
   const size_t group = held_bytes(pair), tile = tile_bytes(pair);
   const bool even = is_even(pair);
-  if (even && beta_word_count(pair->k0, pair->k) == 1) {
-    multiply_word(pair, held, groups, streamed, count, dot, dot_stride);
-    return;
-  }
   for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
     for (uint32_t t = 0; t < count; t += TILE) {
       const uint8_t *rows = streamed + t / TILE * tile;
@@ -339,7 +310,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
   }
 }
 
-const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS, held_bytes,
-                                                 streamed_bytes, hold,  stream, multiply};
+const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS,  held_bytes,
+                                                 streamed_bytes, hold,  stream, multiply, NULL};
 
 #endif

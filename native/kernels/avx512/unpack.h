@@ -34,60 +34,86 @@ static inline void beta_plane_bits(const beta_matrix *matrix, const uint8_t *row
   to[count] = 0;
 }
 
-/* How rows of one matrix become bytes; made once for many rows. */
-struct beta_unpacker {
-  const beta_matrix *matrix;
-  struct beta_coefficients of;
-  uint32_t k0, k;
-  /*
-   * Where bits lie in whole bytes and every code is a sum of planes: one permutation puts the bytes of the planes beside each
-   * other, eight elements to a 64-bit matrix, and one affine transformation turns all matrices around. Signed codes repeat
-   * their top plane up to bit 7; unsigned ones have zeros there.
-   */
-  bool direct;
-  __m512i order[2]; /* of the bytes of a block, for its first and its second 64 elements */
+/*
+ * Where bits lie in whole bytes and every code is a sum of planes, one permutation puts the bytes of the planes beside each other,
+ * eight elements to a 64-bit matrix, and one affine transformation turns all matrices around. Signed codes repeat their top plane
+ * up to bit 7; unsigned ones have zeros there.
+ */
+static inline bool beta_is_direct(const beta_matrix *matrix, uint32_t k0) {
+  return k0 % 64 == 0 && matrix->encoding != BETA_ENC_PM1;
+}
+
+/* How 64 elements are unpacked directly. Where `bits` is a constant, so is most of this. */
+struct beta_shuffle {
+  __m512i order;    /* of the bytes of a block */
   __mmask64 planes; /* bytes that come from a plane */
 };
 
-static inline struct beta_unpacker beta_unpacker_of(const beta_matrix *matrix, uint32_t k0, uint32_t k) {
-  struct beta_unpacker unpacker = {.matrix = matrix, .of = beta_coefficients_of(matrix), .k0 = k0, .k = k};
-  unpacker.direct = k0 % 64 == 0 && matrix->encoding != BETA_ENC_PM1;
-  if (!unpacker.direct) return unpacker;
+/* For the first or second 64 elements of a block. */
+static inline __attribute__((always_inline)) struct beta_shuffle beta_shuffle_of(uint32_t bits, bool is_signed,
+                                                                                 uint32_t half) {
   /* Byte p of 64-bit group j: plane 7 - p, as the affine transformation numbers the rows of its matrix, of elements 8 j to 8 j + 7. */
-  const __m512i iota = beta_iota8(), top = _mm512_set1_epi8((char)(matrix->bits - 1));
+  const __m512i iota = beta_iota8(), top = _mm512_set1_epi8((char)(bits - 1));
   const __m512i plane = _mm512_andnot_si512(iota, _mm512_set1_epi8(7));
-  const __m512i beat = _mm512_slli_epi16(_mm512_min_epu8(plane, top), 4);
-  unpacker.order[0] = _mm512_add_epi8(beat, beta_srl8(iota, 3));
-  unpacker.order[1] = _mm512_add_epi8(unpacker.order[0], _mm512_set1_epi8(8));
-  unpacker.planes = matrix->encoding == BETA_ENC_S ? UINT64_MAX : _mm512_cmple_epu8_mask(plane, top);
-  return unpacker;
+  const __m512i order = _mm512_add_epi8(_mm512_slli_epi16(_mm512_min_epu8(plane, top), 4), beta_srl8(iota, 3));
+  return (struct beta_shuffle){_mm512_add_epi8(order, _mm512_set1_epi8((char)(8 * half))),
+                               is_signed ? UINT64_MAX : _mm512_cmple_epu8_mask(plane, top)};
 }
 
-static inline __m512i beta_unpack_directly(const struct beta_unpacker *unpacker, const uint8_t *row, uint32_t w) {
-  const uint32_t word = unpacker->k0 / 64 + w, bits = unpacker->matrix->bits;
-  const uint8_t *block = row + (uint64_t)(word / 2) * bits * BETA_BEAT_BYTES;
-  const __m512i order = unpacker->order[word % 2];
+/* Ones for elements 64 w and on that the row has. */
+static inline __mmask64 beta_valid(uint32_t k, uint32_t w) {
+  const uint32_t left = k - 64 * w;
+  return left >= 64 ? UINT64_MAX : UINT64_MAX >> (64 - left);
+}
+
+/* Elements of a block of `bits` planes as bytes: values modulo 256, 0 where not `valid`. */
+static inline __attribute__((always_inline)) __m512i beta_unpack_directly(struct beta_shuffle shuffle, const uint8_t *block,
+                                                                          __mmask64 valid, uint32_t bits) {
   __m512i planes;
   if (bits == 8) {
-    planes = _mm512_permutex2var_epi8(_mm512_loadu_si512(block), order, _mm512_loadu_si512(block + 64));
+    planes = _mm512_permutex2var_epi8(_mm512_loadu_si512(block), shuffle.order, _mm512_loadu_si512(block + 64));
   } else {
     const __mmask64 bytes = UINT64_MAX >> (64 - bits * BETA_BEAT_BYTES);
-    planes = _mm512_maskz_permutexvar_epi8(unpacker->planes, order, _mm512_maskz_loadu_epi8(bytes, block));
+    planes = _mm512_maskz_permutexvar_epi8(shuffle.planes, shuffle.order, _mm512_maskz_loadu_epi8(bytes, block));
   }
-  return _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64((long long)0x8040201008040201), planes, 0);
+  return _mm512_maskz_gf2p8affine_epi64_epi8(valid, _mm512_set1_epi64((long long)0x8040201008040201), planes, 0);
+}
+
+/* Elements k0 + 64 w and on of a row, where they cannot be had directly. */
+static inline __m512i beta_unpack_by_planes(const beta_matrix *matrix, const uint8_t *row, uint32_t k0, uint32_t k,
+                                            uint32_t w) {
+  const struct beta_coefficients of = beta_coefficients_of(matrix);
+  __m512i value = _mm512_maskz_set1_epi8(beta_valid(k, w), (char)of.z);
+  for (uint32_t i = 0; i < of.planes; i++) {
+    const uint64_t plane = beta_plane_word(matrix, row, i, k0, k, w);
+    value = _mm512_mask_add_epi8(value, plane, value, _mm512_set1_epi8((char)of.c[i]));
+  }
+  return value;
+}
+
+/* How rows of one matrix become bytes; made once for many rows. */
+struct beta_unpacker {
+  const beta_matrix *matrix;
+  uint32_t k0, k;
+  bool direct;
+  struct beta_shuffle shuffle[2]; /* for the halves of a block */
+};
+
+static inline struct beta_unpacker beta_unpacker_of(const beta_matrix *matrix, uint32_t k0, uint32_t k) {
+  struct beta_unpacker unpacker = {.matrix = matrix, .k0 = k0, .k = k, .direct = beta_is_direct(matrix, k0)};
+  for (uint32_t half = 0; half < 2 && unpacker.direct; half++) {
+    unpacker.shuffle[half] = beta_shuffle_of(matrix->bits, matrix->encoding == BETA_ENC_S, half);
+  }
+  return unpacker;
 }
 
 /* Elements k0 + 64 w and on of a row as bytes: values modulo 256, 0 behind k0 + k. */
 static inline __m512i beta_unpack(const struct beta_unpacker *unpacker, const uint8_t *row, uint32_t w) {
-  const uint32_t left = unpacker->k - 64 * w;
-  const __mmask64 valid = left >= 64 ? UINT64_MAX : UINT64_MAX >> (64 - left);
-  if (unpacker->direct) return _mm512_maskz_mov_epi8(valid, beta_unpack_directly(unpacker, row, w));
-  __m512i value = _mm512_maskz_set1_epi8(valid, (char)unpacker->of.z);
-  for (uint32_t i = 0; i < unpacker->of.planes; i++) {
-    const uint64_t bits = beta_plane_word(unpacker->matrix, row, i, unpacker->k0, unpacker->k, w);
-    value = _mm512_mask_add_epi8(value, bits, value, _mm512_set1_epi8((char)unpacker->of.c[i]));
-  }
-  return value;
+  const beta_matrix *matrix = unpacker->matrix;
+  if (!unpacker->direct) return beta_unpack_by_planes(matrix, row, unpacker->k0, unpacker->k, w);
+  const uint32_t word = unpacker->k0 / 64 + w;
+  return beta_unpack_directly(unpacker->shuffle[word % 2], row + (uint64_t)(word / 2) * matrix->bits * BETA_BEAT_BYTES,
+                              beta_valid(unpacker->k, w), matrix->bits);
 }
 
 /* Adds 64 values, in groups of four, to 16 sums. */

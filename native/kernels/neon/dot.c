@@ -23,7 +23,7 @@ struct header {
   _Alignas(BETA_METHOD_ALIGN) bool has_least;
 };
 
-static inline uint32_t pairs_of(const beta_pair *pair) { return beta_neon_words(pair) * 32; }
+static inline uint32_t pairs_of(const beta_pair *pair) { return beta_code_words(pair) * 32; }
 
 static size_t held_bytes(const beta_pair *pair) { return sizeof(struct header) + (size_t)pairs_of(pair) * 2 * LANES; }
 static size_t streamed_bytes(const beta_pair *pair) { return sizeof(struct header) + (size_t)pairs_of(pair) * 2 * ROWS; }
@@ -37,12 +37,12 @@ static bool has_least(const uint8_t *codes, uint32_t count) {
 /* Rows side by side: [pair][row of `across`][2]. */
 static void lay_out(const beta_pair *pair, const beta_matrix *matrix, bool is_signed, uint32_t first, uint32_t count,
                     uint32_t across, uint8_t *to) {
-  const struct beta_neon_code code = is_signed ? beta_neon_signed(matrix) : beta_neon_unsigned(matrix);
+  const struct beta_code code = is_signed ? beta_neon_signed(matrix) : beta_code_unsigned(matrix);
   const uint32_t pairs = pairs_of(pair);
   struct header *header = (struct header *)(void *)to;
   header->has_least = false;
   for (uint32_t r = 0; r < count; r++) {
-    _Alignas(16) uint8_t codes[BETA_NEON_CODES_MAX];
+    _Alignas(16) uint8_t codes[BETA_CODES_MAX];
     header->sums[r] = beta_neon_decode(pair, matrix, code, is_signed, first + r, codes);
     if (is_signed) header->has_least = header->has_least || has_least(codes, pairs * 2);
     const uint16_t *from = (const uint16_t *)(const void *)codes;
@@ -140,9 +140,9 @@ static uint32_t run_of(const beta_pair *pair) {
 
 static void begin(const beta_pair *pair, bool is_signed, const struct header *held, const struct header *streamed,
                   uint32_t count, int32_t *dot, size_t dot_stride) {
-  const struct beta_neon_terms terms =
-      is_signed ? beta_neon_terms_of(beta_neon_signed(&pair->held), beta_neon_signed(&pair->streamed), pair->k)
-                : beta_neon_terms_of(beta_neon_unsigned(&pair->held), beta_neon_unsigned(&pair->streamed), pair->k);
+  const struct beta_terms terms =
+      is_signed ? beta_terms_of(beta_neon_signed(&pair->held), beta_neon_signed(&pair->streamed), pair->k)
+                : beta_terms_of(beta_code_unsigned(&pair->held), beta_code_unsigned(&pair->streamed), pair->k);
   for (uint32_t r = 0; r < count; r++) {
     beta_neon_begin(&terms, held->sums, streamed->sums[r], LANES, dot + r * dot_stride);
   }
@@ -180,11 +180,11 @@ static void multiply_signed(const beta_pair *pair, const uint8_t *held, uint32_t
 }
 
 const struct beta_method beta_neon_dot = {
-    "dot", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_unsigned, stream_unsigned, multiply_unsigned,
+    "dot", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_unsigned, stream_unsigned, multiply_unsigned, NULL,
 };
 
 const struct beta_method beta_neon_dot_signed = {
-    "dot-signed", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_signed, stream_signed, multiply_signed,
+    "dot-signed", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_signed, stream_signed, multiply_signed, NULL,
 };
 
 #endif

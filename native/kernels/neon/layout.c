@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-uint64_t beta_neon_plane_word(const beta_pair *pair, const beta_matrix *matrix, struct beta_neon_code code, uint32_t row,
+uint64_t beta_neon_plane_word(const beta_pair *pair, const beta_matrix *matrix, struct beta_code code, uint32_t row,
                               uint32_t plane, uint32_t word) {
   const uint32_t at = beta_first_word(pair->k0) + word;
   uint64_t bits;
@@ -17,9 +17,9 @@ uint64_t beta_neon_plane_word(const beta_pair *pair, const beta_matrix *matrix, 
 static inline uint32_t ones(uint64_t bits) { return vaddv_u8(vcnt_u8(vcreate_u8(bits))); }
 
 /* Lane `lane` of a vector. Returns the plane's number of ones. */
-static uint32_t hold_plane(const beta_pair *pair, struct beta_neon_code code, uint32_t row, uint32_t plane,
+static uint32_t hold_plane(const beta_pair *pair, struct beta_code code, uint32_t row, uint32_t plane,
                            uint8_t *lane) {
-  const uint32_t words = beta_neon_words(pair);
+  const uint32_t words = beta_code_words(pair);
   uint32_t sum = 0;
   for (uint32_t w = 0; w < words; w++) {
     const uint64_t bits = beta_neon_plane_word(pair, &pair->held, code, row, plane, w);
@@ -30,7 +30,7 @@ static uint32_t hold_plane(const beta_pair *pair, struct beta_neon_code code, ui
 }
 
 void beta_neon_hold_bits(const beta_pair *pair, uint32_t planes, uint32_t first, uint32_t count, uint8_t *to) {
-  const struct beta_neon_code code = beta_neon_unsigned(&pair->held);
+  const struct beta_code code = beta_code_unsigned(&pair->held);
   int32_t *sums = (int32_t *)(void *)to;
   for (uint32_t lane = 0; lane < count; lane++) {
     sums[lane] = 0;
@@ -52,7 +52,7 @@ static inline uint8x16_t spread(uint64_t bits, uint32_t quarter) {
   return vtstq_u8(vqtbl1q_u8(word, index), vld1q_u8(bit_of_lane));
 }
 
-static void decode_word(const beta_pair *pair, const beta_matrix *matrix, struct beta_neon_code code, uint32_t row,
+static void decode_word(const beta_pair *pair, const beta_matrix *matrix, struct beta_code code, uint32_t row,
                         uint32_t word, uint8_t *to) {
   uint8x16_t codes[4] = {vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)};
   for (uint32_t plane = 0; plane < matrix->bits; plane++) {
@@ -63,9 +63,9 @@ static void decode_word(const beta_pair *pair, const beta_matrix *matrix, struct
   for (uint32_t q = 0; q < 4; q++) vst1q_u8(to + 16 * q, codes[q]);
 }
 
-int32_t beta_neon_decode(const beta_pair *pair, const beta_matrix *matrix, struct beta_neon_code code, bool is_signed,
+int32_t beta_neon_decode(const beta_pair *pair, const beta_matrix *matrix, struct beta_code code, bool is_signed,
                          uint32_t row, uint8_t *to) {
-  const uint32_t words = beta_neon_words(pair);
+  const uint32_t words = beta_code_words(pair);
   for (uint32_t w = 0; w < words; w++) decode_word(pair, matrix, code, row, w, to + 64 * (size_t)w);
   /* Pairs are summed in 16 bits, which two bytes cannot overflow, then in 32. */
   int32x4_t sum = vdupq_n_s32(0);

@@ -25,13 +25,13 @@
 #define CHUNK_BYTES (CHUNK_WORDS * STEPS_PER_WORD * TABLES * TABLE_BYTES)
 #define SPLIT 5u /* bits of the lower table of a sum of 8-bit codes; 1020 >> 5 = 31 too */
 
-static size_t row_bytes(const beta_pair *pair) { return (size_t)beta_neon_words(pair) * 64; }
+static size_t row_bytes(const beta_pair *pair) { return (size_t)beta_code_words(pair) * 64; }
 
 static size_t streamed_bytes(const beta_pair *pair) { return SUMS_BYTES + row_bytes(pair) * TABLES; }
 
 /* The rows' sums, then their codes, row by row: a code takes an eighth of what its part of a table does. */
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const struct beta_neon_code code = beta_neon_unsigned(&pair->streamed);
+  const struct beta_code code = beta_code_unsigned(&pair->streamed);
   int32_t *sums = (int32_t *)(void *)to;
   for (uint32_t r = 0; r < count; r++) {
     sums[r] = beta_neon_decode(pair, &pair->streamed, code, false, first + r, to + SUMS_BYTES + r * row_bytes(pair));
@@ -156,7 +156,7 @@ static void tile_of(uint32_t bits, const uint8_t *held, const uint8_t *tables, u
 }
 
 /* Adds a tile to its lanes of the results. `planes`: of the held operand. */
-static void collect(const struct beta_neon_terms *terms, uint32_t planes, bool wide, uint32_t count,
+static void collect(const struct beta_terms *terms, uint32_t planes, bool wide, uint32_t count,
                     const uint16_t sums[TABLES][LANES], int32_t *dot, size_t dot_stride) {
   const uint16_t weight = (uint16_t)terms->product;
   for (uint32_t r = 0; r < count; r++) {
@@ -174,9 +174,9 @@ static void collect(const struct beta_neon_terms *terms, uint32_t planes, bool w
 
 static inline void multiply(const beta_pair *pair, uint32_t planes, const uint8_t *held, uint32_t groups,
                             const uint8_t *streamed, uint32_t count, int32_t *dot, size_t dot_stride) {
-  const struct beta_neon_terms terms =
-      beta_neon_terms_of(beta_neon_unsigned(&pair->held), beta_neon_unsigned(&pair->streamed), pair->k);
-  const uint32_t words = beta_neon_words(pair), lanes = LANES / planes;
+  const struct beta_terms terms =
+      beta_terms_of(beta_code_unsigned(&pair->held), beta_code_unsigned(&pair->streamed), pair->k);
+  const uint32_t words = beta_code_words(pair), lanes = LANES / planes;
   const size_t group_bytes = beta_neon_held_bits_bytes(pair);
   const bool wide = pair->streamed.bits == 8;
   const int32_t *streamed_sums = (const int32_t *)(const void *)streamed;
@@ -210,15 +210,15 @@ static void multiply_two(const beta_pair *pair, const uint8_t *held, uint32_t gr
 }
 
 const struct beta_method beta_neon_lookup = {
-    "lookup", LANES, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one,
+    "lookup", LANES, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL,
 };
 
 const struct beta_method beta_neon_lookup_wide = {
-    "lookup-wide", LANES, TABLES / 2, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one,
+    "lookup-wide", LANES, TABLES / 2, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL,
 };
 
 const struct beta_method beta_neon_lookup_planes = {
-    "lookup-planes", LANES / 2, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_two, stream, multiply_two,
+    "lookup-planes", LANES / 2, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_two, stream, multiply_two, NULL,
 };
 
 #endif

@@ -1,11 +1,5 @@
 /*
- * What the NEON methods share: operands as unsigned codes, and sums that turn the product of codes into that of values.
- *
- * A value is scale * code + offset. U is its own code; S has its top plane inverted and an offset of -2^(bits-1); PM1 is
- * 2 * bit - 1. With codes a and b,
- *   D = sum (sa a + oa)(sb b + ob) = sa sb sum(ab) + sa ob sum(a) + oa sb sum(b) + oa ob K,
- * so that the inner loops know one format: numbers of 1, 2, 4 or 8 bits without sign. Elements outside [k0, k0 + K) have
- * code 0 and add nothing to any sum.
+ * What the NEON methods share: operands as codes (codes.h), so that the inner loops know one format.
  *
  * Written for the Cortex-A53: ARMv8.0 without dot products, in order, one 128-bit vector operation or two of 64 bits a
  * cycle, one 64-bit load a cycle beside it. Loads that repeat elements (ld1r .. ld4r) cost no vector operation, so streamed
@@ -18,44 +12,22 @@
 
 #include <arm_neon.h>
 
-#include "kernels/formats.h"
-#include "kernels/method.h"
+#include "kernels/codes.h"
 
 #define BETA_NEON_ROWS 4u /* streamed rows of a tile */
 
-/* Words of 64 elements that a row of K = 16384 touches from the worst k0, and its elements in whole words. */
-#define BETA_NEON_WORDS_MAX (BETA_MAX_K_LIMIT / 64 + 2)
-#define BETA_NEON_CODES_MAX (BETA_NEON_WORDS_MAX * 64)
-
-/* How values are coded. `flip` is what the planes' number is xored with to give the code. */
-struct beta_neon_code {
-  uint8_t flip;
-  int32_t scale, offset;
-};
-
-/* Codes from 0 to 2^bits - 1. */
-static inline struct beta_neon_code beta_neon_unsigned(const beta_matrix *matrix) {
-  if (matrix->encoding == BETA_ENC_PM1) return (struct beta_neon_code){0, 2, -1};
-  if (matrix->encoding == BETA_ENC_U) return (struct beta_neon_code){0, 1, 0};
-  const uint8_t top = (uint8_t)(1u << (matrix->bits - 1));
-  return (struct beta_neon_code){top, 1, -(int32_t)top};
-}
-
 /* Codes from -128 to 127, of 8 bits. */
-static inline struct beta_neon_code beta_neon_signed(const beta_matrix *matrix) {
-  if (matrix->encoding == BETA_ENC_S) return (struct beta_neon_code){0, 1, 0};
-  return (struct beta_neon_code){0x80, 1, 0x80};
+static inline struct beta_code beta_neon_signed(const beta_matrix *matrix) {
+  if (matrix->encoding == BETA_ENC_S) return (struct beta_code){0, 1, 0};
+  return (struct beta_code){0x80, 1, 0x80};
 }
-
-/* Words of a laid out row. */
-static inline uint32_t beta_neon_words(const beta_pair *pair) { return beta_word_count(pair->k0, pair->k); }
 
 /* One 64-bit word of one plane of a row's codes; `word` counts from the row's first touched one. */
-uint64_t beta_neon_plane_word(const beta_pair *pair, const beta_matrix *matrix, struct beta_neon_code code, uint32_t row,
+uint64_t beta_neon_plane_word(const beta_pair *pair, const beta_matrix *matrix, struct beta_code code, uint32_t row,
                               uint32_t plane, uint32_t word);
 
 /* The codes of a row, a byte each, 64 a word; `to` is aligned to 16 bytes. Returns their sum, of int8 where `is_signed`. */
-int32_t beta_neon_decode(const beta_pair *pair, const beta_matrix *matrix, struct beta_neon_code code, bool is_signed,
+int32_t beta_neon_decode(const beta_pair *pair, const beta_matrix *matrix, struct beta_code code, bool is_signed,
                          uint32_t row, uint8_t *to);
 
 /*
@@ -65,27 +37,14 @@ int32_t beta_neon_decode(const beta_pair *pair, const beta_matrix *matrix, struc
 void beta_neon_hold_bits(const beta_pair *pair, uint32_t planes, uint32_t first, uint32_t count, uint8_t *to);
 #define BETA_NEON_BITS_SUMS_BYTES 128u
 static inline size_t beta_neon_held_bits_bytes(const beta_pair *pair) {
-  return BETA_NEON_BITS_SUMS_BYTES + (size_t)beta_neon_words(pair) * 8 * 32;
-}
-
-/* What each sum of the formula above is multiplied with. */
-struct beta_neon_terms {
-  int32_t product, held_sum, streamed_sum, constant;
-};
-
-static inline struct beta_neon_terms beta_neon_terms_of(struct beta_neon_code held, struct beta_neon_code streamed,
-                                                        uint32_t k) {
-  return (struct beta_neon_terms){.product = held.scale * streamed.scale,
-                                  .held_sum = held.scale * streamed.offset,
-                                  .streamed_sum = streamed.scale * held.offset,
-                                  .constant = held.offset * streamed.offset * (int32_t)k};
+  return BETA_NEON_BITS_SUMS_BYTES + (size_t)beta_code_words(pair) * 8 * 32;
 }
 
 /*
  * dot[lane] = everything but the product, for `lanes` lanes (a multiple of 4) of one streamed row. Sums without sign: the
  * lanes without a row hold anything, and to the compiler vaddq_s32 is a signed addition that must not overflow.
  */
-static inline void beta_neon_begin(const struct beta_neon_terms *terms, const int32_t *held_sums, int32_t streamed_sum,
+static inline void beta_neon_begin(const struct beta_terms *terms, const int32_t *held_sums, int32_t streamed_sum,
                                    uint32_t lanes, int32_t *dot) {
   const uint32x4_t row = vdupq_n_u32((uint32_t)(terms->streamed_sum * streamed_sum + terms->constant));
   for (uint32_t l = 0; l < lanes; l += 4) {

@@ -17,7 +17,7 @@
 #define COLUMNS 256u
 #define SUMS_BYTES BETA_METHOD_ALIGN /* of the streamed rows, before their bytes */
 
-static size_t streamed_bytes(const beta_pair *pair) { return SUMS_BYTES + (size_t)beta_neon_words(pair) * 8 * ROWS; }
+static size_t streamed_bytes(const beta_pair *pair) { return SUMS_BYTES + (size_t)beta_code_words(pair) * 8 * ROWS; }
 
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   beta_neon_hold_bits(pair, 1, first, count, to);
@@ -25,8 +25,8 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 
 /* [byte][row], so that a tile reads on. */
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const struct beta_neon_code code = beta_neon_unsigned(&pair->streamed);
-  const uint32_t words = beta_neon_words(pair);
+  const struct beta_code code = beta_code_unsigned(&pair->streamed);
+  const uint32_t words = beta_code_words(pair);
   int32_t *sums = (int32_t *)(void *)to;
   for (uint32_t r = 0; r < count; r++) {
     uint8_t *bytes = to + SUMS_BYTES + r;
@@ -74,9 +74,9 @@ static void tile(const uint8_t *held, const uint8_t *streamed, uint32_t words, u
 
 static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                      uint32_t count, int32_t *dot, size_t dot_stride) {
-  const struct beta_neon_terms terms =
-      beta_neon_terms_of(beta_neon_unsigned(&pair->held), beta_neon_unsigned(&pair->streamed), pair->k);
-  const uint32_t words = beta_neon_words(pair);
+  const struct beta_terms terms =
+      beta_terms_of(beta_code_unsigned(&pair->held), beta_code_unsigned(&pair->streamed), pair->k);
+  const uint32_t words = beta_code_words(pair);
   const int32_t *streamed_sums = (const int32_t *)(const void *)streamed;
   for (uint32_t g = 0; g < groups; g++, held += beta_neon_held_bits_bytes(pair)) {
     uint16_t sums[ROWS][LANES];
@@ -90,7 +90,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 const struct beta_method beta_neon_popcount = {
-    "popcount", LANES, ROWS, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold, stream, multiply,
+    "popcount", LANES, ROWS, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold, stream, multiply, NULL,
 };
 
 #endif

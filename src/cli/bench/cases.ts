@@ -1,5 +1,6 @@
 /** The products of a BERT-base encoder (hidden 768, 12 heads, 128 tokens) in every format that the models use. */
-import type { Format, Width } from '../../device/descriptor.js';
+import { type Format, formatByte, type Width } from '../../device/descriptor.js';
+import { integerBits } from '../../model/integers.js';
 
 /** Where a product stands in an encoder, which says what its operands are and how they lie. */
 export type Role =
@@ -22,7 +23,7 @@ export interface Shape {
   readonly heads: number;
 }
 
-/** A shape with formats: one row of the benchmark. `o` of fewer than 32 bits is written through thresholds. */
+/** A shape with formats: one row of the benchmark. `o` of one bit is written through thresholds, of 16 through an identity table. */
 export interface Case extends Shape {
   readonly a: Format;
   readonly b: Format;
@@ -43,7 +44,6 @@ export const SHAPES: readonly Shape[] = [
 /** Widths of activations. */
 export const ACTIVATION_BITS = [1, 2, 4, 8] as const;
 
-const INT32: Format = { bits: 32, encoding: 'S' };
 const PM1: Format = { bits: 1, encoding: 'PM1' };
 const TERNARY: Format = { bits: 2, encoding: 'S' };
 
@@ -52,32 +52,45 @@ const signed = (bits: Width): Format => (bits === 1 ? PM1 : { bits, encoding: 'S
 /** Codes from zero up: probabilities, and what a ReLU leaves. */
 const unsigned = (bits: Width): Format => ({ bits, encoding: 'U' });
 
+/** What a vector step is left to read: int16 where every sum fits, as the compiler decides. */
+const integers = (a: Format, b: Format, k: number): Format => ({
+  bits: integerBits(formatByte(a), formatByte(b), k),
+  encoding: 'S',
+});
+
+/** Operands of a shape with activations of `bits`, and the one-bit format that its result goes on in, where there is one. */
+function operands({ name, role }: Shape, bits: Width): { a: Format; b: Format; next: Format | null } {
+  switch (role) {
+    case 'value':
+      return { a: PM1, b: signed(bits), next: PM1 };
+    case 'scores':
+      return { a: signed(bits), b: signed(bits), next: null };
+    case 'context':
+      return { a: unsigned(bits), b: signed(bits), next: PM1 };
+    case 'linear':
+      if (name === 'down') return { a: unsigned(bits), b: PM1, next: null };
+      return { a: signed(bits), b: PM1, next: name === 'up' ? unsigned(1) : PM1 };
+  }
+}
+
 /**
- * Operands and result of a shape with activations of `bits`, as the compiler writes them: one-bit results through
- * thresholds, everything else int32, for a vector step to requantise. Scores and the lower half of the feed-forward
- * (whose residual and LayerNorm want the integers) are int32 at every width.
+ * Operands and result of a shape with activations of `bits`, as the compiler writes them: one-bit results through thresholds,
+ * everything else as integers, for a vector step to requantise. Scores and the lower half of the feed-forward (whose residual and
+ * LayerNorm want the integers) are integers at every width.
  */
 function formats(shape: Shape, bits: Width): Pick<Case, 'a' | 'b' | 'o'> {
-  const oneBit = (format: Format) => (bits === 1 ? format : INT32);
-  switch (shape.role) {
-    case 'value':
-      return { a: PM1, b: signed(bits), o: oneBit(PM1) };
-    case 'scores':
-      return { a: signed(bits), b: signed(bits), o: INT32 };
-    case 'context':
-      return { a: unsigned(bits), b: signed(bits), o: oneBit(PM1) };
-    case 'linear':
-      if (shape.name === 'down') return { a: unsigned(bits), b: PM1, o: INT32 };
-      return { a: signed(bits), b: PM1, o: oneBit(shape.name === 'up' ? unsigned(1) : PM1) };
-  }
+  const { a, b, next } = operands(shape, bits);
+  return { a, b, o: bits === 1 && next ? next : integers(a, b, shape.k) };
 }
 
 /** Every case of the shapes: each width, and ternary weights with activations of 8 bits where there are weights in B. */
 export function casesOf(shapes: readonly Shape[], widths: readonly Width[]): Case[] {
   return shapes.flatMap((shape) => {
     const cases = widths.map((bits): Case => ({ ...shape, ...formats(shape, bits), ternary: false }));
-    if (shape.role === 'linear' && widths.includes(8))
-      cases.push({ ...shape, a: signed(8), b: TERNARY, o: INT32, ternary: true });
+    if (shape.role === 'linear' && widths.includes(8)) {
+      const [a, b] = [signed(8), TERNARY];
+      cases.push({ ...shape, a, b, o: integers(a, b, shape.k), ternary: true });
+    }
     return cases;
   });
 }

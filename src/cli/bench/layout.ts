@@ -24,9 +24,10 @@ export function weightBytes(work: Case): number {
   return role === 'value' ? m * a : 0;
 }
 
-/** Entries of the threshold table, 0 for int32 results. */
+/** Entries of the epilogue table: thresholds, identities for int16 results, none for int32. */
 export function tableEntries({ role, m, n, heads, o }: Case): number {
   if (o.bits === 32) return 0;
+  if (o.bits === 16) return n;
   return role === 'value' ? m : n * heads;
 }
 
@@ -37,11 +38,11 @@ function strides({ role, k, heads, a, b }: Case): { a: number; b: number } {
 }
 
 /** Whether the heads of a result lie side by side in one row. */
-const inPlace = ({ role, o }: Case) => role === 'context' && o.bits < 32;
+const inPlace = ({ role, o }: Case) => role === 'context' && o.bits < 16;
 
 function outputStride(work: Case): number {
   const { n, heads, o } = work;
-  if (o.bits === 32) return integerStride(n, 32);
+  if (o.bits === 32 || o.bits === 16) return integerStride(n, o.bits);
   return operandStride(inPlace(work) ? n * heads : n, formatByte(o));
 }
 
@@ -50,7 +51,7 @@ export function outputBytes(work: Case): number {
 }
 
 /**
- * The descriptors of one case: `activations`, `weights` and `output` are window offsets, `table` too where results are thresholds.
+ * The descriptors of one case: `activations`, `weights` and `output` are window offsets, `table` too where results are fewer than 32 bits.
  */
 export function* products(
   work: Case,
@@ -65,12 +66,12 @@ export function* products(
   const a = (off: number): Operand => ({ off, stride: stride.a, format: aFormat });
   const b = (off: number): Operand => ({ off, stride: stride.b, format: bFormat });
   const o = (off: number): Operand => ({ off, stride: outputStride(work), format: oFormat });
-  const thresholds = table === undefined ? {} : { table };
+  const epilogue = table === undefined ? {} : { table };
   if (role === 'linear') {
-    yield { a: a(activations), b: b(weights), o: o(output), m, n, k, ...thresholds };
+    yield { a: a(activations), b: b(weights), o: o(output), m, n, k, ...epilogue };
   } else if (role === 'value') {
-    const byRow = table === undefined ? {} : { table, flags: FLAG.TABLE_BY_ROW };
-    yield { a: a(weights), b: b(activations), o: o(output), m, n, k, ...byRow };
+    const byRow = work.o.bits === 1 ? { flags: FLAG.TABLE_BY_ROW } : {};
+    yield { a: a(weights), b: b(activations), o: o(output), m, n, k, ...epilogue, ...byRow };
   } else {
     for (let head = 0; head < heads; head++) yield role === 'scores' ? scores(head) : context(head);
   }
@@ -85,6 +86,7 @@ export function* products(
       n,
       k,
       k0: (head * k) % BLOCK_ELEMENTS,
+      ...epilogue,
     };
   }
 
@@ -98,7 +100,7 @@ export function* products(
       n,
       k,
     };
-    if (!inPlace(work)) return { ...operands, o: o(output + head * m * outputStride(work)) };
+    if (!inPlace(work)) return { ...operands, o: o(output + head * m * outputStride(work)), ...epilogue };
     return {
       ...operands,
       o: o(output + blockOffset(column, work.o.bits)),

@@ -3,7 +3,7 @@
  * several copies that are announced anew before each use: weights may profit from what a device keeps of them, while
  * activations are new every time, as in a model.
  */
-import { thresholdTable } from '../../compiler/epilogues.js';
+import { identityTable, thresholdTable } from '../../compiler/epilogues.js';
 import type { Range } from '../../device/allocator.js';
 import { DESCRIPTOR_BYTES, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
 import { encodeQmm } from '../../device/descriptor.js';
@@ -92,7 +92,7 @@ export class Workload {
   #layOut(work: Case, bytes: number, copies: number): void {
     const weights = this.#weights(work);
     const output = this.#allocate(outputBytes(work), 'the result');
-    const table = this.#table(tableEntries(work));
+    const table = this.#table(work);
     const view = new DataView(this.#descriptors.buffer);
     let count = 0;
     for (let index = 0; index < GROUPS; index++) {
@@ -114,14 +114,13 @@ export class Workload {
     return this.#write(this.#allocate(bytes, 'weights'), work.ternary ? randomTernary : randomBytes).off;
   }
 
-  /** Window offset of the threshold table, if there is one. */
-  #table(entries: number): number | undefined {
+  /** Window offset of the epilogue table, if there is one. */
+  #table(work: Case): number | undefined {
+    const entries = tableEntries(work);
     if (entries === 0) return undefined;
-    const table = thresholdTable(
-      Int32Array.from({ length: entries }, (_, index) => (index % 5) - 2),
-      true,
-    );
-    const range = this.#allocate(entries * TABLE_ENTRY_BYTES, 'thresholds');
+    const thresholds = () => Int32Array.from({ length: entries }, (_, index) => (index % 5) - 2);
+    const table = work.o.bits === 16 ? identityTable(entries) : thresholdTable(thresholds(), true);
+    const range = this.#allocate(entries * TABLE_ENTRY_BYTES, 'the epilogue table');
     return this.#write(range, (bytes) => bytes.set(new Uint8Array(table.buffer))).off;
   }
 }

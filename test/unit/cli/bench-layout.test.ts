@@ -69,7 +69,7 @@ describe.each(smallCases())('$name with A of $a.bits and B of $b.bits bits', (wo
   const window = new Uint8Array(END);
   fillRandom(window.subarray(0, OUTPUT), 7);
   const entries = tableEntries(work);
-  // Bias 0, mul 1.0: a bit says D >= 0 (PM1).
+  // Bias 0, mul 1.0: a bit says D >= 0 (PM1), an integer is D.
   for (let i = 0; i < entries; i++) new DataView(window.buffer).setInt32(TABLE + 8 * i + 4, 2 ** 24, true);
 
   it('computes every element where the next step looks for it, and nothing beside', () => {
@@ -88,9 +88,11 @@ describe.each(smallCases())('$name with A of $a.bits and B of $b.bits bits', (wo
       for (let row = 0; row < m; row++) {
         for (let column = 0; column < n; column++) {
           const expected = dot(work, window, head, row, column);
-          if (o.bits === 32) {
-            const stride = Math.ceil((n * 4) / 16) * 16;
-            expect(view.getInt32(OUTPUT + (head * m + row) * stride + column * 4, true)).toBe(expected);
+          if (o.bits >= 16) {
+            const bytes = o.bits / 8;
+            const stride = Math.ceil((n * bytes) / 16) * 16;
+            const at = OUTPUT + (head * m + row) * stride + column * bytes;
+            expect(bytes === 4 ? view.getInt32(at, true) : view.getInt16(at, true)).toBe(expected);
           } else {
             const wide = role === 'context' ? heads * n : n;
             const bit = code(window, OUTPUT, rowBytes(wide, 1), row, head * n + column, o);

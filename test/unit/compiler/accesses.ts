@@ -159,6 +159,10 @@ export interface StepAccesses {
 /** An array behind an address field; nothing where it is absent. */
 const array = (off: number, count: number, size: number): Span[] => (off === 0 ? [] : [[off, count * size]]);
 
+/** Found entries from sequence `first` on; nothing where they are absent. */
+const entries = (off: number, first: number, count: number): Span[] =>
+  off === 0 ? [] : [[off + first * FOUND_BYTES, count * FOUND_BYTES]];
+
 /** Rows, columns and sequences of what a producer hands to its consumers. */
 function shapeOf(
   { name, fields: s }: StepRecord,
@@ -169,21 +173,53 @@ function shapeOf(
   return { lines: s.rows!, width: s.width!, sequences: s.sequences ?? 0 };
 }
 
+/** Values of an index array in the window, as the host writes them. */
+export type Indices = (off: number, count: number) => readonly number[];
+
+/** The rows that a record computes, and the sequences that have some of them. */
+interface Part {
+  readonly first: number;
+  readonly count: number;
+  readonly firstSequence: number;
+  readonly sequences: number;
+}
+
+function partOf({ fields: s }: StepRecord, { lines, sequences }: Shape, indices: Indices): Part {
+  const first = s.first_row ?? 0;
+  const end = s.end_row || lines;
+  const whole = { first, count: end - first, firstSequence: 0, sequences };
+  if (!s.starts_off || (first === 0 && end === lines)) return whole;
+  const starts = indices(s.starts_off, sequences + 1);
+  const inside = Array.from({ length: sequences }, (_, i) => i).filter(
+    (i) => starts[i]! < end && starts[i + 1]! > first,
+  );
+  return { ...whole, firstSequence: inside[0]!, sequences: inside.length };
+}
+
 /** What one TERM reads. */
-function termReads({ fields: t }: StepRecord, { lines, width, sequences }: Shape, byRow: boolean): Span[] {
+function termReads(
+  { fields: t }: StepRecord,
+  { lines, width }: Shape,
+  { first, count, firstSequence, sequences }: Part,
+  byRow: boolean,
+): Span[] {
   const channels = byRow ? lines : width;
   const reads: Span[] = [];
   const bytes = t.acc_int16 ? 2 : 4;
-  for (let block = 0; block < width / t.block!; block++)
-    reads.push(...rows(t.acc_off! + block * t.block_stride!, t.acc_stride!, lines, t.block! * bytes));
+  for (let block = 0; block < width / t.block!; block++) {
+    const off = t.acc_off! + block * t.block_stride! + first * t.acc_stride!;
+    reads.push(...rows(off, t.acc_stride!, count, t.block! * bytes));
+  }
   reads.push(...array(t.scale_off!, channels, 8));
   reads.push(
-    ...array(t.found_a_off!, sequences, FOUND_BYTES),
-    ...array(t.found_b_off!, sequences, FOUND_BYTES),
+    ...entries(t.found_a_off!, firstSequence, sequences),
+    ...entries(t.found_b_off!, firstSequence, sequences),
   );
-  if (t.sums_stride) reads.push(...rows(t.sums_off!, t.sums_stride, sequences, width * 4));
+  if (t.sums_stride)
+    reads.push(...rows(t.sums_off! + firstSequence * t.sums_stride, t.sums_stride, sequences, width * 4));
   else reads.push(...array(t.sums_off!, channels, 8));
-  if (t.row_sums_off) reads.push(...rows(t.row_sums_off, t.row_sums_stride!, width / t.block!, lines * 8));
+  if (t.row_sums_off)
+    reads.push(...rows(t.row_sums_off + first * 8, t.row_sums_stride!, width / t.block!, count * 8));
   return reads;
 }
 
@@ -202,25 +238,40 @@ function valueRows({ fields: t }: StepRecord, tokens: number): Span[] {
   return rows(t.off!, t.stride!, t.width!, Math.ceil(tokens / 128) * 16 * 2 ** (t.format! & 7));
 }
 
+/** Rows of scores that a SOFTMAX reads: its own, or with a VALUE behind it the same ones of every head. */
+function scoreRows(
+  s: Readonly<Record<string, number>>,
+  { first, count }: Part,
+  ofEveryHead: boolean,
+): number[] {
+  const own = Array.from({ length: count }, (_, i) => first + i);
+  if (!ofEveryHead) return own;
+  return Array.from({ length: s.heads! }, (_, head) => own.map((row) => head * s.tokens! + row)).flat();
+}
+
 /** What a group touches. */
-export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAccesses {
+export function stepAccesses({ producer, terms, consumers }: StepGroup, indices: Indices): StepAccesses {
   const { name, fields: s } = producer;
   const value = terms.find((term) => term.name === 'VALUE');
   const shape = shapeOf(producer, value);
   const { lines, width, sequences } = shape;
+  const part = partOf(producer, shape, indices);
   const field = (key: string, count: number, size: number) => array(s[key]!, count, size);
+  /** An array with `width` elements of `size` bytes, or one, for each row. */
+  const rowsField = (key: string, columns: number, size: number): Span[] =>
+    s[key] === 0 ? [] : [[s[key]! + part.first * columns * size, part.count * columns * size]];
   const starts = () => field('starts_off', sequences + 1, 4);
   const norm = () => [...field('gamma_off', width, 4), ...field('beta_off', width, 4)];
   const reads: Span[] = terms.flatMap((term) => {
     if (term.name === 'VALUE') return valueReads(term, s.tokens!);
-    if (term.name === 'TERM') return termReads(term, shape, s.by_row === 1);
+    if (term.name === 'TERM') return termReads(term, shape, part, s.by_row === 1);
     const { word_off, word_stride, word_scale_off } = term.fields;
     return [...array(word_off!, s.words!, word_stride!), ...array(word_scale_off!, s.words!, 8)];
   });
-  let out = name === 'SOFTMAX' || name === 'PICK' ? [] : field('out_off', lines * width, 4);
+  let out = name === 'SOFTMAX' ? [] : rowsField('out_off', width, 4);
   switch (name) {
     case 'EMBED':
-      for (const key of ['ids_off', 'positions_off', 'types_off']) reads.push(...field(key, lines, 4));
+      for (const key of ['ids_off', 'positions_off', 'types_off']) reads.push(...rowsField(key, 1, 4));
       reads.push(
         ...field('position_off', s.positions! * width, 4),
         ...field('type_off', s.types! * width, 4),
@@ -234,17 +285,21 @@ export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAcc
       reads.push(
         ...starts(),
         ...field('bias_off', width, 4),
-        ...field('residual_off', lines * width, 4),
+        ...rowsField('residual_off', width, 4),
         ...norm(),
       );
       break;
     case 'SOFTMAX':
-      reads.push(
-        ...rows(s.acc_off!, s.acc_stride!, s.heads! * s.tokens!, s.tokens! * (s.acc_int16 ? 2 : 4)),
-        ...field('table_off', s.table_length!, 8),
-      );
+      for (const row of scoreRows(s, part, value !== undefined))
+        reads.push([s.acc_off! + row * s.acc_stride!, s.tokens! * (s.acc_int16 ? 2 : 4)]);
+      reads.push(...field('table_off', s.table_length!, 8));
       reads.push(...field('found_a_off', 1, FOUND_BYTES), ...field('found_b_off', 1, FOUND_BYTES));
-      if (s.key_sums_off) reads.push(...rows(s.key_sums_off, s.key_sums_stride!, s.heads!, s.tokens! * 4));
+      if (s.key_sums_off) {
+        const heads = new Set(
+          scoreRows(s, part, value !== undefined).map((row) => Math.floor(row / s.tokens!)),
+        );
+        for (const head of heads) reads.push([s.key_sums_off + head * s.key_sums_stride!, s.tokens! * 4]);
+      }
       break;
     case 'PICK':
       reads.push(...starts(), ...field('index_off', lines, 4), ...field('x_off', s.x_rows! * width, 4));
@@ -262,10 +317,22 @@ export function stepAccesses({ producer, terms, consumers }: StepGroup): StepAcc
   for (const { fields: q } of consumers) {
     reads.push(...array(q.shift_off!, width, 4));
     planes.push(
-      ...rows(q.out_off!, q.out_stride!, lines, Math.ceil(width / 128) * 16 * 2 ** (q.format! & 7)),
+      ...rows(
+        q.out_off! + part.first * q.out_stride!,
+        q.out_stride!,
+        part.count,
+        Math.ceil(width / 128) * 16 * 2 ** (q.format! & 7),
+      ),
     );
-    if (q.kind! >= STEP_QUANTISER.ROUND_FROM_MIN) found.push([q.found_off!, sequences * FOUND_BYTES]);
-    if (q.sums_off) found.push(...rows(q.sums_off, q.sums_stride!, lines / q.sums_rows!, q.sums_rows! * 8));
+    if (q.kind! >= STEP_QUANTISER.ROUND_FROM_MIN)
+      found.push(...entries(q.found_off!, part.firstSequence, part.sequences));
+    if (q.sums_off) {
+      for (let row = part.first; row < part.first + part.count; row++)
+        found.push([
+          q.sums_off + Math.floor(row / q.sums_rows!) * q.sums_stride! + (row % q.sums_rows!) * 8,
+          8,
+        ]);
+    }
   }
   const space = value ? array(value.fields.codes_off!, lines * width, 4) : [];
   const touches = value ? valueRows(value, s.tokens!) : [];

@@ -1,5 +1,7 @@
 /** Programs: well-formed by the contract, inside their memory, complete, and free of races between the CPU and the engine. */
 import { beforeAll, describe, expect, it } from 'vitest';
+import { boardModel } from '../../../src/compiler/cost.js';
+import { readOperations } from '../../../src/compiler/operations.js';
 import type { Program } from '../../../src/compiler/program.js';
 import { readFields, validateDescriptor } from '../../oracle/qmm.js';
 import { readStep } from './accesses.js';
@@ -18,6 +20,14 @@ function batches(maxTokens: number): number[][] {
     [maxTokens, 1, maxTokens],
   ];
 }
+
+/** A board where nothing costs anything before it begins: everything is cut as finely as it can be. */
+const board = boardModel({ dm: 8, dn: 8, dk: 128 });
+const BUSY = {
+  ...board,
+  engine: { ...board.engine, tileNs: 1e-3, bytesPerCycle: 1e6 },
+  cpu: { ...board.cpu, stepNs: 1e-3 },
+};
 
 describe.each(CASES)('%s', (_, write) => {
   let layout: Layout;
@@ -75,7 +85,25 @@ describe.each(CASES)('%s', (_, write) => {
 
   it('keeps CPU and engine apart: every read behind the wait and the sync that it needs, no write over what is in use', () => {
     for (const lengths of batches(layout.compiled.plan.maxTokens)) {
-      expect(layout.hazards(layout.build(lengths), lengths), `batch [${lengths}]`).toEqual([]);
+      expect(layout.hazards(layout.build(lengths)), `batch [${lengths}]`).toEqual([]);
+    }
+  });
+
+  it('is as sound where it is cut into blocks and heads, for an engine beside the CPU', () => {
+    for (const lengths of batches(layout.compiled.plan.maxTokens)) {
+      const program = layout.build(lengths, layout.base, BUSY);
+      expect(layout.hazards(program), `batch [${lengths}]`).toEqual([]);
+      for (let index = 0; index * 64 < program.descriptors.byteLength; index++) {
+        expect(
+          validateDescriptor(
+            program.descriptors.subarray(index * 64, (index + 1) * 64),
+            layout.base + program.arenaBytes,
+            layout.compiled.plan.requirements,
+            0,
+          ),
+          `descriptor ${index} of [${lengths}]`,
+        ).toBeUndefined();
+      }
     }
   });
 
@@ -107,16 +135,17 @@ const descriptorsOf = ({ descriptors }: Program) =>
     readFields(descriptors.subarray(index * 64, (index + 1) * 64)),
   );
 
-/** Products over the tokens of one sequence, without their addresses; `length` is no other size of the model. */
-function attention(program: Program, length: number): object[] {
+/** Products over the tokens of one sequence, without their addresses and in no order; `length` is no other size of the model. */
+function attention(program: Program, length: number): string[] {
   return descriptorsOf(program)
     .filter(({ m, n, k }) => k === length || (m === length && n === length))
-    .map(({ aOff, bOff, oOff, eOff, ...product }) => product);
+    .map(({ aOff, bOff, oOff, eOff, ...product }) => JSON.stringify(product))
+    .sort();
 }
 
 /** Numbers of the descriptors or step records in the order in which the operations name them. */
 function indices({ operations }: Program, kind: 'submit' | 'vector'): number[] {
-  return operations.flatMap((operation) =>
+  return readOperations(operations).flatMap((operation) =>
     operation.kind === kind ? upTo(operation.count).map((i) => operation.first + i) : [],
   );
 }

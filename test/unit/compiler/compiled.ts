@@ -1,4 +1,5 @@
 /** What tests of compiled models share: a plan with the products and step groups of one of its programs. */
+import type { Program } from '../../../src/compiler/program.js';
 import type { AffinePlan, EpiloguePlan, LayerPlan, LinearPlan, Plan } from '../../../src/model/plan.js';
 import { readFields } from '../../oracle/qmm.js';
 import { classificationHead } from '../model/head.js';
@@ -18,6 +19,11 @@ export async function compiled(write: Writer) {
   );
   return { layout, plan, tensors, program, products, groups: readGroups(program.steps) };
 }
+
+/** Values of an index array that a session writes. */
+export const indicesAt = ({ inputs: { indices, indexValues } }: Program, off: number, count: number) => [
+  ...indexValues.subarray((off - indices) / 4, (off - indices) / 4 + count),
+];
 
 export const affine = (epilogue: EpiloguePlan): AffinePlan => {
   if (epilogue.kind !== 'affine') throw new Error('an affine epilogue was expected');

@@ -4,7 +4,14 @@
  * that covers it, and neither side sees the other's bytes before they are synced (contract sections 2 and 8). Nothing is
  * computed.
  */
-import { descriptorAccesses, readGroup, type Span, stepAccesses } from './accesses.js';
+import {
+  descriptorAccesses,
+  type Indices,
+  readGroup,
+  type Span,
+  type StepGroup,
+  stepAccesses,
+} from './accesses.js';
 
 const LINE = 64;
 
@@ -33,7 +40,14 @@ export class HazardDetector {
   readonly #engineWrites: Int32Array;
   /** Number of the step that read a byte last. */
   readonly #stepReads: Int32Array;
+  /** The index arrays of the program that runs. */
+  indices: Indices = () => [];
   #step = 0;
+  #steps = 0;
+  readonly #parts = new Map<
+    string,
+    { readonly step: number; readonly rows: (readonly [number, number])[] }
+  >();
   #where = '';
 
   constructor(windowBytes: number, model: readonly Region[]) {
@@ -51,6 +65,7 @@ export class HazardDetector {
   /** A new run in `arena`, in which only the `inputs` hold anything. What the caches hold stays. */
   begin(arena: Region, inputs: readonly Region[]): void {
     this.#where = 'begin';
+    this.#parts.clear();
     this.#allowed.forEach((kind, at) => {
       if (kind === 2) this.#allowed[at] = 0;
     });
@@ -122,12 +137,12 @@ export class HazardDetector {
 
   runVector(records: Uint8Array, first: number, count: number): void {
     for (let index = first; index < first + count; ) {
-      this.#step++;
       const group = readGroup(records, index);
+      this.#step = this.#stepOf(group);
       this.#where = `step record ${index} (${group.producer.name})`;
       if (index + group.count > first + count)
         this.#fail('its terms or consumers are not part of the operation');
-      const { reads, touches, space, out, planes, found } = stepAccesses(group);
+      const { reads, touches, space, out, planes, found } = stepAccesses(group, this.indices);
       this.#cpuWrites(space);
       this.cpuReads([...space, ...reads]);
       this.#each(touches, (at) => {
@@ -143,6 +158,21 @@ export class HazardDetector {
       this.#cpuWrites(found, 1);
       index += group.count;
     }
+  }
+
+  /** The number of the step that a record is, or is a part of: parts differ in their rows alone, and no row comes twice. */
+  #stepOf({ producer, terms, consumers }: StepGroup): number {
+    const { first_row, end_row, ...whole } = producer.fields;
+    const key = JSON.stringify([producer.name, whole, terms, consumers]);
+    const known = this.#parts.get(key);
+    const part = [first_row ?? 0, end_row || Number.POSITIVE_INFINITY] as const;
+    if (known && !known.rows.some(([first, end]) => first < part[1] && part[0] < end)) {
+      known.rows.push(part);
+      return known.step;
+    }
+    this.#steps++;
+    this.#parts.set(key, { step: this.#steps, rows: [part] });
+    return this.#steps;
   }
 
   /** The end of a run, after its results have been read. */

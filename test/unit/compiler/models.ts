@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { buildProgram } from '../../../src/compiler/build.js';
 import { compileModel } from '../../../src/compiler/compile.js';
+import type { CostModel } from '../../../src/compiler/cost.js';
+import { readOperations } from '../../../src/compiler/operations.js';
 import type { Program } from '../../../src/compiler/program.js';
 import { openCheckpoint } from '../../../src/model/checkpoint/open.js';
 import { importModel } from '../../../src/model/import.js';
@@ -182,36 +184,57 @@ export class Layout {
     return off;
   }
 
-  build(lengths: readonly number[], base = this.base): Program {
-    return buildProgram(this.compiled.plan, (name) => this.address(name), lengths, base);
+  build(lengths: readonly number[], base = this.base, cost?: CostModel): Program {
+    return buildProgram(this.compiled.plan, (name) => this.address(name), lengths, base, cost);
   }
 
-  /** The inputs that a session writes before it runs a program. */
-  inputs({ inputs }: Program, lengths: readonly number[]): Region[] {
-    const rows = lengths.reduce((sum, length) => sum + length, 0);
-    return Object.entries(inputs).map(([name, off]) => ({
-      off,
-      bytes: (name === 'starts' || name === 'ordinals' ? lengths.length + 1 : rows) * 4,
-    }));
-  }
-
-  /** Walks a program as a session does, and returns what is wrong with it. */
-  hazards(program: Program, lengths: readonly number[]): string[] {
+  /** Walks a program as libbeta does, and returns what is wrong with it. */
+  hazards(program: Program): string[] {
     const detector = new HazardDetector(aligned(this.base + program.arenaBytes) + 0x1000, this.model);
-    detector.begin({ off: this.base, bytes: program.arenaBytes }, this.inputs(program, lengths));
-    for (const operation of program.operations) {
-      if (operation.kind === 'submit') detector.submit(program.descriptors, operation.first, operation.count);
-      else if (operation.kind === 'wait') {
-        detector.wait(operation.count);
-        for (const { off, bytes } of operation.reads) detector.syncForCpu(off, bytes);
-      } else {
-        detector.runVector(program.steps, operation.first, operation.count);
-        for (const { off, bytes } of operation.writes) detector.syncForDevice(off, bytes);
-      }
-    }
+    detector.begin({ off: this.base, bytes: program.arenaBytes }, inputsOf(program));
+    walk(program, detector);
     const { off, rows, width } = program.outputs;
     detector.cpuReads([[off, rows * width * 4]]);
     detector.end();
     return detector.violations;
+  }
+}
+
+/** The inputs that a session writes before it runs a program. */
+export function inputsOf({ inputs }: Program): Region[] {
+  const { rows, indices, indexValues } = inputs;
+  return [
+    ...[inputs.ids, inputs.positions, inputs.types].map((off) => ({ off, bytes: rows * 4 })),
+    { off: indices, bytes: indexValues.byteLength },
+  ];
+}
+
+/** Shows a detector what a program does; `before` descriptors were submitted by the runs before it. */
+export function walk(
+  { operations, descriptors, steps, inputs: { indices, indexValues } }: Program,
+  detector: HazardDetector,
+  before = 0,
+): void {
+  detector.indices = (off, count) => [
+    ...indexValues.subarray((off - indices) / 4, (off - indices) / 4 + count),
+  ];
+  for (const operation of readOperations(operations)) {
+    switch (operation.kind) {
+      case 'submit':
+        detector.submit(descriptors, operation.first, operation.count);
+        break;
+      case 'wait':
+        detector.wait(before + operation.count);
+        break;
+      case 'vector':
+        detector.runVector(steps, operation.first, operation.count);
+        break;
+      case 'sync-for-device':
+        detector.syncForDevice(operation.off, operation.bytes);
+        break;
+      case 'sync-for-cpu':
+        detector.syncForCpu(operation.off, operation.bytes);
+        break;
+    }
   }
 }

@@ -58,6 +58,8 @@ class ScriptedDevice {
     return this.onWait(sequence, timeoutUs);
   }
 
+  checkAlive(): void {}
+
   syncForDevice(off: number, bytes: number): void {
     this.log.push(`to device ${off}+${bytes}`);
   }

@@ -1,60 +1,60 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listCandidates, resolveDeviceUri } from '../../../src/device/discovery.js';
-
-let root: string;
-beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'beta-uio-'));
-});
-afterEach(() => {
-  rmSync(root, { recursive: true });
-});
-
-/** A UIO device as sysfs shows it; without a name it is one that is just going away. */
-function uio(entry: string, name?: string): void {
-  mkdirSync(join(root, entry));
-  if (name !== undefined) writeFileSync(join(root, entry, 'name'), `${name}\n`);
-}
+import { FakeBoard } from './board/fake-board.js';
 
 const EMULATOR = { uri: 'emu:', usable: true, note: expect.stringContaining('emulator') };
 
 describe('discovery', () => {
-  it('says which board it misses, and where it looked', () => {
-    const missing = (where: string) => ({
-      uri: 'uio:beta-qmm0',
-      usable: false,
-      note: `no board: no UIO device is named beta-qmm0 in ${where}`,
-    });
-    expect(listCandidates(root)).toEqual([missing(root), EMULATOR]);
-    uio('uio0', 'axi-pmon');
-    expect(listCandidates(root)).toEqual([missing(root), EMULATOR]);
-    const nowhere = join(root, 'nowhere');
-    expect(listCandidates(nowhere)).toEqual([missing(nowhere), EMULATOR]);
+  let board: FakeBoard;
+  beforeEach(() => {
+    board = new FakeBoard();
+  });
+  afterEach(() => board.destroy());
+
+  it('lists an engine that nothing stands in the way of, and the emulator', () => {
+    board.put('/dev/uio3/irq', '');
+    expect(listCandidates()).toEqual([
+      { uri: 'uio:beta-qmm0', usable: true, note: 'the engine of this board' },
+      EMULATOR,
+    ]);
+    expect(resolveDeviceUri('auto', () => expect.fail('no warning expected'))).toBe('uio:beta-qmm0');
   });
 
-  it('lists the engines of a board first', () => {
-    uio('uio2', 'beta-qmm1');
-    uio('uio0', 'axi-pmon');
-    uio('uio1', 'beta-qmm0');
-    expect(listCandidates(root).map(({ uri }) => uri)).toEqual(['uio:beta-qmm0', 'uio:beta-qmm1', 'emu:']);
+  it('says why a board cannot be used, and what to do', () => {
+    board.put('/sys/class/fpga_manager/fpga0/state', 'write error\n');
+    expect(listCandidates()).toEqual([
+      {
+        uri: 'uio:beta-qmm0',
+        usable: false,
+        note: 'FPGA manager fpga0 is "write error"; load a bitstream: sudo beta load PACKAGE',
+      },
+      EMULATOR,
+    ]);
   });
 
-  it('finds a board beside a device that cannot be read', () => {
-    uio('uio0');
-    uio('uio1', 'beta-qmm0');
-    expect(listCandidates(root).map(({ uri }) => uri)).toEqual(['uio:beta-qmm0', 'emu:']);
+  it('lists the engines of a board first, by name', () => {
+    board.put('/sys/class/uio/uio7/name', 'beta-qmm1\n');
+    board.put('/sys/class/uio/uio9/maps/map0/size', '0x1000\n'); // One that is going away has no name.
+    expect(listCandidates().map(({ uri }) => uri)).toEqual(['uio:beta-qmm0', 'uio:beta-qmm1', 'emu:']);
+  });
+
+  it('says which engine it misses where there is none', () => {
+    board.remove('/sys/class/uio/uio3');
+    const [first] = listCandidates();
+    expect(first).toMatchObject({ uri: 'uio:beta-qmm0', usable: false });
+    expect(first?.note).toContain('no UIO device is named beta-qmm0');
+    expect(first?.note).toContain('axi-pmon');
+  });
+
+  it('takes the emulator for auto, and says why it is not the board', () => {
+    board.remove('/proc/device-tree');
+    const warnings: string[] = [];
+    expect(resolveDeviceUri('auto', (message) => warnings.push(message))).toBe('emu:');
+    expect(warnings).toEqual([expect.stringMatching(/^device auto: using emu: \(no board/)]);
   });
 });
 
 describe('a device URI', () => {
-  it('of auto takes what can be used and says why it is not the board', () => {
-    const warnings: string[] = [];
-    expect(resolveDeviceUri('auto', (message) => warnings.push(message))).toBe('emu:');
-    expect(warnings).toEqual([expect.stringMatching(/^device auto: using emu: \(.*board/)]);
-  });
-
   it('that is explicit is checked and kept', () => {
     const never = () => expect.fail('no warning expected');
     expect(resolveDeviceUri('emu:?window=64M', never)).toBe('emu:?window=64M');

@@ -7,18 +7,22 @@ describe('a device URI', () => {
       scheme: 'emu',
       native: 'emu:',
       windowBytes: DEFAULT_WINDOW_BYTES,
+      windowAsked: false,
     });
     expect(parseDeviceUri('emu:?window=64M')).toEqual({
       scheme: 'emu',
       native: 'emu:',
       windowBytes: 2 ** 26,
+      windowAsked: true,
     });
     expect(parseDeviceUri('emu:?max_k=128&window=1G&ring_log2=2')).toEqual({
       scheme: 'emu',
       native: 'emu:?max_k=128&ring_log2=2',
       windowBytes: 2 ** 30,
+      windowAsked: true,
     });
     expect(parseDeviceUri('uio:beta-qmm0')).toMatchObject({ scheme: 'uio', native: 'uio:beta-qmm0' });
+    expect(parseDeviceUri('uio:beta-qmm0').windowBytes).toBe(2 ** 32 - 65_536); // All of the board's pool.
   });
 
   it.each([

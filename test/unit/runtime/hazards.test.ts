@@ -1,15 +1,17 @@
 /**
- * The race detector over what a session really does to its device, run after run: a program may be sound and still meet what the
+ * The race detector over the programs that a session really runs, one after another (native/test/program.c shows that libbeta does
+ * what their operations say): a program may be sound and still meet what the
  * program before it left in the caches, because geometries lay the same arena out differently.
  */
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import type { Program } from '../../../src/compiler/program.js';
 import type { Range } from '../../../src/device/allocator.js';
 import { Device } from '../../../src/device/device.js';
 import { Artifact } from '../../../src/model/artifact/read.js';
+import type { NativeProgram } from '../../../src/native/program.js';
 import { Session } from '../../../src/runtime/session.js';
-import { readGroups } from '../compiler/accesses.js';
-import { HazardDetector, type Region } from '../compiler/hazards.js';
-import { biBert, binaryBert, bit, ternaryBert, type Writer } from '../compiler/models.js';
+import { HazardDetector } from '../compiler/hazards.js';
+import { biBert, binaryBert, bit, inputsOf, ternaryBert, type Writer, walk } from '../compiler/models.js';
 import { artifactOf, removeFolder, sequencesOf, temporaryFolder } from './support.js';
 
 let folder: string;
@@ -17,18 +19,6 @@ beforeAll(() => {
   folder = temporaryFolder();
 });
 afterAll(() => removeFolder(folder));
-
-/** The inputs of a program: what its first step and its pooler read that no step writes. */
-function inputsOf(steps: Uint8Array): Region[] {
-  const groups = readGroups(steps);
-  const fields = (name: string) => groups.find(({ producer }) => producer.name === name)!.producer.fields;
-  const { rows, sequences, ids_off, positions_off, types_off, starts_off } = fields('EMBED');
-  const ordinals_off = fields('PICK').starts_off;
-  return [
-    ...[ids_off, positions_off, types_off].map((off) => ({ off: off!, bytes: rows! * 4 })),
-    ...[starts_off, ordinals_off].map((off) => ({ off: off!, bytes: (sequences! + 1) * 4 })),
-  ];
-}
 
 /** Lets a detector see every call; the device does its work all the same. */
 function watch(device: Device): { detector: HazardDetector; programs: () => number } {
@@ -44,26 +34,21 @@ function watch(device: Device): { detector: HazardDetector; programs: () => numb
   let detector: HazardDetector | undefined;
   let programs = 0;
   const lazy = () => (detector ??= new HazardDetector(device.window.byteLength, model));
-  const { submit, wait, runVector, syncForCpu, syncForDevice } = Device.prototype;
-  vi.spyOn(device, 'submit').mockImplementation((descriptors, first, count) => {
-    lazy().submit(descriptors, first, count);
-    return submit.call(device, descriptors, first, count);
+  const { load, run, syncForDevice } = Device.prototype;
+  const loaded = new Map<NativeProgram, Program>();
+  let submitted = 0;
+  vi.spyOn(device, 'load').mockImplementation((program) => {
+    const native = load.call(device, program);
+    loaded.set(native, program as Program);
+    return native;
   });
-  vi.spyOn(device, 'wait').mockImplementation((sequence) => {
-    lazy().wait(sequence);
-    wait.call(device, sequence);
-  });
-  vi.spyOn(device, 'runVector').mockImplementation((records, first, count) => {
-    if (first === 0) {
-      programs++;
-      lazy().begin(arena, inputsOf(records));
-    }
-    lazy().runVector(records, first, count);
-    runVector.call(device, records, first, count);
-  });
-  vi.spyOn(device, 'syncForCpu').mockImplementation((off, bytes) => {
-    lazy().syncForCpu(off, bytes);
-    syncForCpu.call(device, off, bytes);
+  vi.spyOn(device, 'run').mockImplementation((native) => {
+    programs++;
+    const program = loaded.get(native)!;
+    lazy().begin(arena, inputsOf(program));
+    walk(program, lazy(), submitted);
+    submitted += native.descriptors;
+    run.call(device, native);
   });
   vi.spyOn(device, 'syncForDevice').mockImplementation((off, bytes) => {
     if (model.length > 0) lazy().syncForDevice(off, bytes);

@@ -1,0 +1,89 @@
+/** Power rails: INA226 monitors of a board, found by name in hwmon (their numbers change from boot to boot). */
+import type { Profile, Rail } from './profile.js';
+import { list, readLine, readNumber } from './system.js';
+
+const HWMON = '/sys/class/hwmon';
+
+/** A rail that can be read. */
+export interface RailSensor extends Rail {
+  /** Its folder in hwmon. */
+  readonly folder: string;
+}
+
+/** Watts of every rail at one moment; undefined where a read failed. */
+export type RailWatts = readonly (number | undefined)[];
+
+/**
+ * The chip that a hwmon device is. Through iio-hwmon its name is "ina226_u79"; with the plain driver all are "ina226" and only the
+ * device tree's label tells them apart.
+ */
+function chipOf(entry: string): string | undefined {
+  const name = readLine(HWMON, entry, 'name') ?? '';
+  const named = /^ina226[_-](u\d+)$/.exec(name)?.[1];
+  if (named) return named;
+  if (!/^ina2(26|xx)$/.test(name)) return undefined;
+  return /^ina226[_-](u\d+)$/.exec(readLine(HWMON, entry, 'device/of_node/label') ?? '')?.[1];
+}
+
+/** The rails of a profile that this machine has. */
+export function findRails(profile: Profile | undefined): RailSensor[] {
+  if (profile === undefined || profile.rails.length === 0) return [];
+  const folders = new Map(list(HWMON).map((entry) => [chipOf(entry), `${HWMON}/${entry}`]));
+  return profile.rails.flatMap((rail) => {
+    const folder = folders.get(rail.chip);
+    return folder === undefined ? [] : [{ ...rail, folder }];
+  });
+}
+
+/** power1_input is in microwatts; without it voltage (mV) times current (mA). */
+function watts({ folder }: RailSensor): number | undefined {
+  const microwatts = readNumber(folder, 'power1_input');
+  if (microwatts !== undefined) return microwatts / 1e6;
+  const [millivolts, milliamps] = [readNumber(folder, 'in1_input'), readNumber(folder, 'curr1_input')];
+  return millivolts === undefined || milliamps === undefined ? undefined : (millivolts * milliamps) / 1e6;
+}
+
+/** Reads every rail once. Each is an I2C transfer of about a millisecond. */
+export function readRails(rails: readonly RailSensor[]): RailWatts {
+  return rails.map(watts);
+}
+
+/** Power over a time, by trapezoids between samples. */
+export class EnergyMeter {
+  readonly #rails: readonly RailSensor[];
+  readonly #joules: number[];
+  #last: { readonly at: number; readonly watts: RailWatts } | undefined;
+  /** Seconds covered. */
+  seconds = 0;
+  samples = 0;
+
+  constructor(rails: readonly RailSensor[]) {
+    this.#rails = rails;
+    this.#joules = rails.map(() => 0);
+  }
+
+  /** Takes a sample; `now` is in milliseconds. A read that fails takes the rail's last value. */
+  sample(now: number = performance.now(), read: RailWatts = readRails(this.#rails)): void {
+    const last = this.#last;
+    const watts = read.map((value, rail) => value ?? last?.watts[rail] ?? 0);
+    if (last) {
+      const seconds = (now - last.at) / 1000;
+      this.seconds += seconds;
+      watts.forEach((value, rail) => {
+        this.#joules[rail]! += (seconds * (value + last.watts[rail]!)) / 2;
+      });
+    }
+    this.samples++;
+    this.#last = { at: now, watts };
+  }
+
+  /** Joules of the rails that `count` keeps. */
+  joules(count: (rail: RailSensor) => boolean = () => true): number {
+    return this.#rails.reduce((sum, rail, index) => sum + (count(rail) ? this.#joules[index]! : 0), 0);
+  }
+
+  /** Mean watts of the rails that `count` keeps; 0 before the second sample. */
+  watts(count: (rail: RailSensor) => boolean = () => true): number {
+    return this.seconds === 0 ? 0 : this.joules(count) / this.seconds;
+  }
+}
