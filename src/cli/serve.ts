@@ -4,6 +4,7 @@ import type { Overrides } from '../service/config-file.js';
 import type { Daemon } from '../service/daemon.js';
 import type { StartHost } from '../service/engine.js';
 import type { ServiceErrorKind } from '../service/errors.js';
+import type { Log } from '../service/log.js';
 import { EXIT, type ExitCode } from './exit.js';
 
 interface ServeFlags {
@@ -66,6 +67,7 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
     const log = createLog(settings.logLevel);
     const daemon = await Daemon.start({ settings, log, startHost: startHost ?? (await realHost()) });
     const release = stopOnSignals(daemon, log);
+    await supervise(daemon, log);
     process.stdout.write(json ? `${JSON.stringify(readyJson(daemon))}\n` : readyText(daemon));
     const reason = await daemon.finished;
     release();
@@ -75,6 +77,16 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
     for (const line of error.message.split('\n')) process.stderr.write(`beta serve: ${line}\n`);
     return EXIT_OF[error.kind];
   }
+}
+
+/** Tells the service manager, where there is one. */
+async function supervise(daemon: Daemon, log: Log): Promise<void> {
+  if (process.env.NOTIFY_SOCKET === undefined) return;
+  const { notify } = await import('../native/notify.js');
+  const { Supervisor } = await import('../service/supervisor.js');
+  const supervisor = new Supervisor({ notify, selfTest: () => daemon.selfTest(), log });
+  daemon.onStopping = () => supervisor.stopping();
+  supervisor.ready(`node ${daemon.info.node} on ${daemon.brokerUrl}`);
 }
 
 const EXIT_OF: Record<ServiceErrorKind, ExitCode> = {

@@ -51,6 +51,8 @@ export class Daemon {
   readonly brokerUrl: string;
   /** Resolves when everything is closed. */
   readonly finished: Promise<StopReason>;
+  /** Called once when it begins to stop, whoever asked for it. */
+  onStopping: () => void = () => undefined;
 
   readonly #settings: Settings;
   readonly #log: Log;
@@ -186,6 +188,11 @@ export class Daemon {
     return this.#parts.endpoint.unanswerable;
   }
 
+  /** A tile with a known answer through the engine. Rejects where it fails. */
+  selfTest(): Promise<void> {
+    return this.#parts.host.selfTest();
+  }
+
   /** Answers what was accepted, says "offline" and closes. Every step has a bound. Never rejects. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop('stopped');
@@ -203,6 +210,7 @@ export class Daemon {
   async #stop(reason: StopReason): Promise<void> {
     const { endpoint, requests, host, broker, meter, reporter, http } = this.#parts;
     const { drainSeconds } = this.#settings.limits;
+    this.onStopping();
     this.#log.info({ open: requests.queued }, 'stopping: answering what was accepted');
     reporter.stop();
     endpoint.hurry();
