@@ -4,6 +4,7 @@ import type { Overrides } from '../service/config-file.js';
 import type { Daemon } from '../service/daemon.js';
 import type { StartHost } from '../service/engine.js';
 import type { ServiceErrorKind } from '../service/errors.js';
+import type { Log } from '../service/log.js';
 import { EXIT, type ExitCode } from './exit.js';
 
 interface ServeFlags {
@@ -61,18 +62,14 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
   const { Daemon } = await import('../service/daemon.js');
   const { ServiceError } = await import('../service/errors.js');
   const { stopOnSignals } = await import('../service/signals.js');
-  const { Supervisor } = await import('../service/supervisor.js');
-  const { notify } = await import('../native/notify.js');
   try {
     const settings = loadSettings(config, overrides);
     const log = createLog(settings.logLevel);
     const daemon = await Daemon.start({ settings, log, startHost: startHost ?? (await realHost()) });
-    const supervisor = new Supervisor({ notify, selfTest: () => daemon.selfTest(), log });
     const release = stopOnSignals(daemon, log);
-    supervisor.ready(statusText(daemon));
+    await supervise(daemon, log);
     process.stdout.write(json ? `${JSON.stringify(readyJson(daemon))}\n` : readyText(daemon));
     const reason = await daemon.finished;
-    supervisor.stopping();
     release();
     return reason === 'engine-lost' ? EXIT.ENGINE_LOST : EXIT.OK;
   } catch (error) {
@@ -82,9 +79,15 @@ export async function serve(flags: ServeFlags, startHost?: StartHost): Promise<E
   }
 }
 
-/** What `systemctl status` shows. */
-const statusText = ({ info }: Pick<Daemon, 'info'>) =>
-  `serves ${info.models.map(({ name }) => name).join(', ') || 'no model'} on ${info.device.uri}`;
+/** Tells the service manager, where there is one. */
+async function supervise(daemon: Daemon, log: Log): Promise<void> {
+  if (process.env.NOTIFY_SOCKET === undefined) return;
+  const { notify } = await import('../native/notify.js');
+  const { Supervisor } = await import('../service/supervisor.js');
+  const supervisor = new Supervisor({ notify, selfTest: () => daemon.selfTest(), log });
+  daemon.onStopping = () => supervisor.stopping();
+  supervisor.ready(`node ${daemon.info.node} on ${daemon.brokerUrl}`);
+}
 
 const EXIT_OF: Record<ServiceErrorKind, ExitCode> = {
   config: EXIT.USAGE,

@@ -27,6 +27,8 @@ export interface ConnectionOptions {
   readonly sessionSeconds?: number | undefined;
   /** MQTT 5: most messages of QoS 1 that the broker may send before they are acknowledged. */
   readonly receiveMaximum?: number | undefined;
+  /** Called with the client before it connects, for listeners that must not miss anything; again if another version has to be tried. */
+  readonly prepare?: ((mqtt: MqttClient) => void) | undefined;
   /** Whether subscriptions are made again after a reconnection (default), or the caller does it. */
   readonly resubscribe?: boolean | undefined;
 }
@@ -113,6 +115,7 @@ async function attempt(options: ConnectionOptions, version: 4 | 5, deadline: num
     };
 
   const mqtt = connect(options.url, settings);
+  options.prepare?.(mqtt);
   // Without this a small packet waits up to 40 ms for the acknowledgement of the one before it (Nagle's algorithm
   // against delayed acknowledgement). Each reconnection brings a new stream.
   let failures = 0;

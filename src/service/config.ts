@@ -100,7 +100,7 @@ const limitsSchema = z
       .int()
       .min(0)
       .max(1024 * MiB)
-      .default(32 * MiB)
+      .default(16 * MiB)
       .describe('bound of the answers kept for that'),
     outbox: z
       .int()

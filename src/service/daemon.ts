@@ -51,6 +51,8 @@ export class Daemon {
   readonly brokerUrl: string;
   /** Resolves when everything is closed. */
   readonly finished: Promise<StopReason>;
+  /** Called once when it begins to stop, whoever asked for it. */
+  onStopping: () => void = () => undefined;
 
   readonly #settings: Settings;
   readonly #log: Log;
@@ -208,6 +210,7 @@ export class Daemon {
   async #stop(reason: StopReason): Promise<void> {
     const { endpoint, requests, host, broker, meter, reporter, http } = this.#parts;
     const { drainSeconds } = this.#settings.limits;
+    this.onStopping();
     this.#log.info({ open: requests.queued }, 'stopping: answering what was accepted');
     reporter.stop();
     endpoint.hurry();

@@ -17,7 +17,7 @@ import {
   filters,
   type NodeInfo,
   type NodeState,
-  parseTopic,
+  type ParsedTopic,
   replyTopicProblem,
   type Telemetry,
   topics,
@@ -95,12 +95,12 @@ export class Endpoint {
   #unanswerable = 0;
   #complained = Number.NEGATIVE_INFINITY;
 
-  private constructor(options: EndpointOptions, connection: Connection) {
+  private constructor(options: EndpointOptions, connection: Connection, inbox: Inbox) {
     this.#options = options;
     this.#connection = connection;
     this.#window = new SendWindow(connection.mqtt);
     this.#presence = new Presence(options.node, connection, this.#window, options.log);
-    this.#inbox = new Inbox(connection.mqtt);
+    this.#inbox = inbox;
     this.#outbox = new Outbox(this.#window, options.outbox, options.log);
     this.#retries = new Retries(options.retries);
   }
@@ -118,8 +118,15 @@ export class Endpoint {
         await closeConnection(scout);
       }
     }
-    const connection = await dial({ ...options, will: willOf(node) });
-    const endpoint = new Endpoint(options, connection);
+    let inbox: Inbox | undefined;
+    const connection = await dial({
+      ...options,
+      will: willOf(node),
+      prepare: (mqtt) => {
+        inbox = new Inbox(mqtt);
+      },
+    });
+    const endpoint = new Endpoint(options, connection, inbox!);
     connection.mqtt.on('offline', () =>
       log.warn({ broker: redact(options.url) }, 'broker lost; reconnecting'),
     );
@@ -156,7 +163,10 @@ export class Endpoint {
     const { node } = this.#options;
     const { log } = this.#options;
     this.#jobs = new Jobs({ ...handlers, node, log, maxAnswerBytes: () => this.#window.maxPayloadBytes });
-    this.#connection.mqtt.on('message', (topic, payload, packet) => this.#onMessage(topic, payload, packet));
+    const jobs = this.#jobs;
+    this.#inbox.start((parsed, { topic, payload, packet }, acknowledge) =>
+      this.#take(jobs, parsed, topic, payload, packet, acknowledge),
+    );
     const own = [filters.nodeInfer(node), filters.nodeCommands(node), filters.anyModelCancel];
     this.#shared = this.#sharedFilters(info);
     this.#accepting = true;
@@ -254,21 +264,27 @@ export class Endpoint {
     );
   }
 
-  #onMessage(topic: string, payload: Buffer, packet: IPublishPacket): void {
-    const parsed = parseTopic(topic);
-    if (!parsed || !this.#jobs) return;
+  #take(
+    jobs: Jobs,
+    parsed: ParsedTopic,
+    topic: string,
+    payload: Buffer,
+    packet: IPublishPacket,
+    acknowledge: () => void,
+  ): void {
     if (parsed.kind === 'model-cancel') {
-      this.#jobs.cancel(payload, packet);
+      acknowledge();
+      jobs.cancel(payload, packet);
       return;
     }
-    const job = this.#jobs.of(parsed, payload, packet);
-    if (!job) return;
-    if (packet.retain) {
+    const job = packet.retain ? undefined : jobs.of(parsed, payload, packet);
+    if (!job) {
+      acknowledge();
       // It was answered, or not, when it was sent; every start of a node would run it again.
-      this.#complain({ topic }, 'a retained request was ignored; requests must not be retained');
+      if (packet.retain)
+        this.#complain({ topic }, 'a retained request was ignored; requests must not be retained');
       return;
     }
-    const acknowledge = this.#inbox.hold(packet);
     const { replyTopic } = job;
     const problem = replyTopic === undefined ? 'there is none' : replyTopicProblem(replyTopic);
     if (replyTopic === undefined || problem !== undefined) {

@@ -4,6 +4,17 @@
  * message after the other; here the acknowledgement is held back and sent later, on the connection the message came on.
  */
 import type { IPublishPacket, MqttClient } from 'mqtt';
+import { type ParsedTopic, parseTopic } from '../client/wire.js';
+
+/** Takes a message that asks for something; `acknowledge` tells the broker that it is done with. */
+export type Take = (
+  parsed: ParsedTopic,
+  message: { readonly topic: string; readonly payload: Buffer; readonly packet: IPublishPacket },
+  acknowledge: () => void,
+) => void;
+
+/** Topics that ask for something. */
+const ASKING = new Set<ParsedTopic['kind']>(['model-infer', 'node-infer', 'node-cmd', 'model-cancel']);
 
 /** Tells MQTT.js to go on without an acknowledgement. */
 const HELD = new Error('acknowledged later');
@@ -17,15 +28,33 @@ export class Inbox {
   readonly #mqtt: MqttClient;
   readonly #held = new WeakSet<IPublishPacket>();
   #holding = 0;
+  #take: Take | undefined;
+  /** What came before anybody took it. */
+  #early: ((take: Take) => void)[] = [];
 
+  /** To be made before the client connects: a session brings what came while the node was away right behind the broker's first word. */
   constructor(mqtt: MqttClient) {
     this.#mqtt = mqtt;
+    mqtt.on('message', (topic, payload, packet) => {
+      const parsed = parseTopic(topic);
+      if (!parsed || !ASKING.has(parsed.kind)) return;
+      const acknowledge = this.hold(packet);
+      const give = (take: Take) => take(parsed, { topic, payload, packet }, acknowledge);
+      if (this.#take) give(this.#take);
+      else this.#early.push(give);
+    });
     mqtt.handleMessage = (packet, callback) => callback(this.#held.has(packet) ? HELD : undefined);
   }
 
   /** Messages that are not acknowledged yet. */
   get holding(): number {
     return this.#holding;
+  }
+
+  /** Gives `take` what came and what comes. */
+  start(take: Take): void {
+    this.#take = take;
+    for (const give of this.#early.splice(0)) give(take);
   }
 
   /** Holds the acknowledgement of a message back; called in the 'message' event. The returned function sends it, once. */

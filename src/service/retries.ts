@@ -23,8 +23,8 @@ interface Given {
   readonly bytes: number;
 }
 
-/** Bookkeeping beside the bytes of an answer and its key, about. */
-const OVERHEAD = 256;
+/** What the objects around an answer and its key take, about. */
+const OVERHEAD = 1024;
 /** Payloads up to this length are their own digest. */
 const SHORT = 512;
 

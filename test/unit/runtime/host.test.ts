@@ -149,6 +149,45 @@ describe('a running host', () => {
     expect((await host.infer('long', inputs)).logits.map(bytesOf)).toEqual(expected(file, inputs));
   });
 
+  it('lets models that do not fit together give way to one another, and loads and unloads them', async () => {
+    const big = { hidden: 128, intermediate: 256, heads: 2 };
+    const pair = [
+      await randomArtifact(folder, 'first', big),
+      await randomArtifact(folder, 'second', { ...big, seed: 5 }),
+    ];
+    const inputs = sequencesOf([4, 7]);
+    /** A host in a window of so many KiB, if it takes a model with its activations. */
+    const tried = async (window: number) => {
+      const host = await start({
+        device: `emu:?window=${window}K`,
+        models: pair.map((file) => ({ file })),
+      }).catch(() => undefined);
+      const ran = await host?.infer('second', inputs).catch(() => undefined);
+      return ran && host;
+    };
+    let host: EngineHost | undefined;
+    for (let window = 128; !host && window < 8192; window += 64) host = await tried(window);
+    // The smallest window that takes either of them.
+    expect(host!.window.resident).toEqual(['second']);
+    for (const [index, name] of ['first', 'second', 'first'].entries()) {
+      const { logits } = await host!
+        .infer(name, inputs)
+        .catch((error) => expect.fail(`${name}: ${error.message}`));
+      expect(logits.map(bytesOf)).toEqual(expected(pair[index % 2]!, inputs));
+      expect(host!.window.resident).toEqual([name]);
+    }
+    await host!.unloadModel('first');
+    expect(host!.window.resident).toEqual([]);
+    expect(await rejection(host!.infer('first', inputs))).toMatchObject({ code: 'unknown-model' });
+    expect((await host!.loadModel(pair[0]!)).name).toBe('first');
+    expect((await host!.infer('first', inputs)).logits.map(bytesOf)).toEqual(expected(pair[0]!, inputs));
+  });
+
+  it('checks the device with a tile', async () => {
+    const host = await start();
+    await Promise.all([host.selfTest(), host.infer('small', sequencesOf([4])), host.selfTest()]);
+  });
+
   it('leaves the event loop free while the engine computes', async () => {
     const host = await start();
     let ticks = 0;

@@ -56,11 +56,11 @@ export class Load {
   ): Promise<LoadResult> {
     this.#begin();
     const start = performance.now();
+    const first = this.#sequence;
     const more = () =>
       until.requests === undefined
         ? performance.now() - start < until.seconds * 1000
         : this.#sequence < until.requests;
-    const first = this.#sequence;
     await new Promise<void>((resolve) => {
       this.#onAnswer = () => {
         if (more()) this.#send(topic, payloads, performance.now());
