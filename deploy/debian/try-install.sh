@@ -8,7 +8,8 @@ deb=$(realpath "${1:?usage: try-install.sh FILE.deb}")
 architecture=$(dpkg-deb -f "$deb" Architecture)
 root=$(mktemp -d)
 chmod 755 "$root" # "/" of another user too
-trap 'rm -rf --one-file-system "$root"' EXIT
+# debootstrap mounts what it needs, and leaves it when it fails.
+trap 'umount -q "$root/proc" "$root/sys" || true; rm -rf --one-file-system "$root"' EXIT
 fail() { echo "try-install: $*" >&2; exit 1; }
 
 if [ "$architecture" != "$(dpkg --print-architecture)" ]; then
