@@ -114,7 +114,7 @@ export function register(program: Command): void {
       '\nExamples:\n  $ beta explain intents\n  $ beta explain model.beta --tokens 128 --json\n  $ beta explain model.beta --geometry 16x16x128@250MHz --schedule',
     )
     .action((file: string, options: Options) => {
-      const { plan, id, name, tensors, dataBytes } = Artifact.open(modelFile(file));
+      const { plan, id, name, tensors, dataBytes } = Artifact.open(modelFile(file), { tokenizer: false });
       const { geometry } = options;
       const tokens = Math.min(options.tokens ?? 128, plan.maxTokens);
       const layers = plan.layers.map((layer) => explainLayer(plan, layer, tokens));

@@ -69,7 +69,7 @@ export function register(program: Command): void {
         '  $ beta trace model.beta --geometry 8x8x128@200MHz --out predicted.json',
     )
     .action((model: string, options: Options) => {
-      const artifact = Artifact.open(modelFile(model));
+      const artifact = Artifact.open(modelFile(model), { tokenizer: false });
       const tokens = Math.min(options.tokens ?? 128, artifact.plan.maxTokens);
       const lengths = Array<number>(options.batch).fill(tokens);
       const trace = options.geometry

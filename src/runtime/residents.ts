@@ -57,7 +57,7 @@ export class Residents {
   }
 
   #open({ file, id }: ModelFile): Session {
-    const artifact = Artifact.open(file);
+    const artifact = Artifact.open(file, { tokenizer: false });
     if (artifact.id !== id)
       throw new ChangedModelError(`${file} holds ${artifact.id} now, not ${id}; load it again to serve that`);
     return new Session(this.#device, artifact);

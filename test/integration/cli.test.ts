@@ -232,7 +232,7 @@ describe('help and the rest', () => {
       'pm1',
       'int32',
       'pm1',
-      'int32',
+      'int16',
       'int32',
     ]);
     for (const row of rows) {
@@ -250,7 +250,7 @@ describe('help and the rest', () => {
     const args = ['bench', 'qmm', '--shapes', 'scores', '--bits', '2', '--seconds', '0.01', '--no-peers'];
     const { stdout } = await beta(args);
     expect(stdout).toMatch(
-      /^product +M x K x N +A +B +output +GMAC\/s +MAC\/cycle\nscores +12 of 128x64x128 +s2 +s2 +int32/,
+      /^product +M x K x N +A +B +output +GMAC\/s +MAC\/cycle\nscores +12 of 128x64x128 +s2 +s2 +int16/,
     );
     expect(stdout).toMatch(/one descriptor +[\d.]+ ns streaming through a ring of 1024/);
   });

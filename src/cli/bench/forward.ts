@@ -105,7 +105,7 @@ export function register(bench: Command): void {
     )
     .action(async (model: string, options: Options) => {
       const before = process.memoryUsage.rss();
-      const artifact = Artifact.open(modelFile(model));
+      const artifact = Artifact.open(modelFile(model), { tokenizer: options.texts !== undefined });
       const uri = resolveDeviceUri(options.device, note);
       const device = Device.open(uri);
       const peer = startPeer(options);

@@ -108,7 +108,7 @@ export class Artifact {
   /** name@ and the first 12 digits of the header's SHA-256, which covers the data's own: says exactly which model this is. */
   readonly id: string;
   readonly plan: Plan;
-  readonly tokenizer: TextTokenizer;
+  readonly #tokenizer: TextTokenizer | undefined;
   readonly provenance: Provenance;
   /** Bytes of the file and of its data section. */
   readonly fileBytes: number;
@@ -118,7 +118,13 @@ export class Artifact {
   readonly #dataStart: number;
   readonly #dataSha256: string;
 
-  private constructor(file: string, fileBytes: number, header: SafetensorsHeader, headerBytes: Uint8Array) {
+  private constructor(
+    file: string,
+    fileBytes: number,
+    header: SafetensorsHeader,
+    headerBytes: Uint8Array,
+    withTokenizer: boolean,
+  ) {
     const { metadata } = header;
     this.file = file;
     const format = metadata.get(KEY.format);
@@ -145,7 +151,7 @@ export class Artifact {
     this.id = `${this.name}@${createHash('sha256').update(headerBytes).digest('hex').slice(0, 12)}`;
     this.plan = entry(file, metadata, KEY.plan, 'bad-plan', planSchema);
     this.provenance = entry(file, metadata, KEY.provenance, 'bad-header', provenanceSchema);
-    this.tokenizer = this.#readTokenizer(metadata);
+    this.#tokenizer = withTokenizer ? this.#readTokenizer(metadata) : undefined;
     this.fileBytes = fileBytes;
     this.#dataStart = header.dataStart;
     this.dataBytes = fileBytes - header.dataStart;
@@ -158,12 +164,21 @@ export class Artifact {
     this.#checkTensors(header);
   }
 
-  /** Opens and checks an artifact. Throws ArtifactError. */
-  static open(file: string): Artifact {
+  /**
+   * Opens and checks an artifact. Throws ArtifactError. `tokenizer: false` leaves out the vocabulary, which is the larger part of what an open
+   * artifact holds in memory: for who runs token ids alone.
+   */
+  static open(file: string, { tokenizer = true }: { readonly tokenizer?: boolean } = {}): Artifact {
     return Artifact.#withFile(file, (fd, size) => {
       const { header, bytes } = readHeader(fd, size, file);
-      return new Artifact(file, size, header, bytes);
+      return new Artifact(file, size, header, bytes, tokenizer);
     });
+  }
+
+  /** From text to token ids. */
+  get tokenizer(): TextTokenizer {
+    if (this.#tokenizer) return this.#tokenizer;
+    throw new Error(`${this.file} was opened without its tokenizer`);
   }
 
   /** Reads the data section into `target`, dataBytes long, and verifies it. Throws ArtifactError. */
