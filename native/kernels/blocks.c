@@ -15,12 +15,17 @@ static uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
 static uint32_t divide_up(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / BETA_METHOD_ALIGN * BETA_METHOD_ALIGN; }
 
-/* Rows of a panel: whole groups, and a multiple of 8 so that two panels never share a byte of the output. */
-static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes) {
+/*
+ * Rows of a panel: whole groups, and a multiple of 8 so that two panels never share a byte of the output. All panels are about
+ * as large: methods multiply several groups at once, and a remainder in every panel would cost more than one at the end.
+ */
+static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes, uint32_t held_rows) {
   const uint32_t step = max_u32(method->lanes, 8);
   const size_t step_bytes = group_bytes * (step / method->lanes);
   const uint32_t steps = PANEL_BYTES / (uint32_t)step_bytes; /* 32 bits divide faster, and this is done for every product */
-  return min_u32(max_u32(steps, 1) * step, PANEL_ROWS_MAX);
+  const uint32_t most = min_u32(max_u32(steps, 1) * step, PANEL_ROWS_MAX);
+  if (held_rows <= most) return most;
+  return divide_up(divide_up(held_rows, divide_up(held_rows, most)), step) * step;
 }
 
 /*
@@ -62,7 +67,7 @@ beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job
   blocks.held_rows = blocks.hold_a ? job->m : job->n;
   blocks.streamed_rows = blocks.hold_a ? job->n : job->m;
   blocks.group_bytes = align_up(blocks.method->held_bytes(&blocks.pair));
-  blocks.panel_rows = panel_rows(blocks.method, blocks.group_bytes);
+  blocks.panel_rows = panel_rows(blocks.method, blocks.group_bytes, blocks.held_rows);
   blocks.panels = divide_up(blocks.held_rows, blocks.panel_rows);
   blocks.unit_rows = unit_rows(&blocks, threads);
   blocks.units = divide_up(blocks.streamed_rows, blocks.unit_rows);
