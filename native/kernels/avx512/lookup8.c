@@ -11,21 +11,22 @@
  * Sums stay unsigned by a bias in the table, and in bytes for as many lookups as fit: 14 of two bits, 2 of four. Then they are added to
  * 16 bits. Adding words w = low + 256 high instead of bytes needs no unpacking: high is summed apart, and low is what remains.
  *
- * Tables are made for a chunk of groups and 16 rows, so that they stay in the first-level cache while all held rows go past, and a held
- * row comes from the second level once for 16 streamed ones.
+ * Tables are made for a chunk of groups and a few rows, so that they stay in the first-level cache while all held rows go past, and a held
+ * row comes from the second level once for eight streamed ones.
  */
 #include "kernels/avx512/unpack.h"
 
 #if defined(__x86_64__)
 
 #define LANES 64u
-#define ROWS 16u /* streamed at once, in tiles of TILE_ROWS */
+#define ROWS 16u /* streamed at once */
+#define TABLE_ROWS 8u /* whose tables are made at once, in tiles of TILE_ROWS */
 #define TILE_ROWS 4u
 #define TILE_GROUPS 2u /* held groups of 64 lanes that are multiplied at once with TILE_ROWS rows */
 #define COLUMNS 1024u
 #define SIX 6u
 #define TABLE 64u
-#define CHUNK 28u /* groups of six whose tables are made at once: 28 KiB for ROWS rows; a multiple of four */
+#define CHUNK 56u /* groups of six whose tables are made at once: 28 KiB; a multiple of four, and of every `flush` */
 
 /* Groups of six in a row. */
 static uint32_t sixes_of(const beta_pair *pair) { return (pair->k + SIX - 1) / SIX; }
@@ -93,7 +94,7 @@ static uint32_t largest_of(const beta_matrix *streamed) { return SIX * ((1u << s
 struct patterns {
   __m512i element[3]; /* which value is element t of each triple */
   __mmask64 set[3];   /* where bit t of the triple's index is set */
-  __m512i low[4], high[4];
+  __m512i high[4];    /* second triples of four groups */
   __m512i bias;
 };
 
@@ -108,7 +109,6 @@ static struct patterns patterns_of(uint32_t bias) {
     patterns.element[t] = _mm512_add_epi8(first, _mm512_set1_epi8((char)t));
   }
   for (uint32_t q = 0; q < 4; q++) {
-    patterns.low[q] = _mm512_add_epi8(_mm512_and_si512(iota, _mm512_set1_epi8(7)), _mm512_set1_epi8((char)(16 * q)));
     patterns.high[q] = _mm512_add_epi8(beta_srl8(iota, 3), _mm512_set1_epi8((char)(16 * q + 8)));
   }
   patterns.bias = _mm512_maskz_set1_epi8(0x00FF00FF00FF00FF, (char)bias);
@@ -117,24 +117,34 @@ static struct patterns patterns_of(uint32_t bias) {
 
 /*
  * Tables of `count` groups of six (rounded up to four) of TILE_ROWS rows, row beside row: the sums of both triples first, eight
- * bytes each for four groups side by side, then the sums of both.
+ * bytes each for four groups side by side, then the sums of both. The first triple's come back by a load that repeats them, so that
+ * they need no permutation.
  */
 static void make_tables(const struct patterns *patterns, const uint8_t *values, size_t row_bytes, uint32_t count,
                         uint8_t *table) {
-  for (uint32_t g = 0; g < count; g += 4, values += 4 * SIX, table += 4 * TILE_ROWS * TABLE) {
+  _Alignas(64) uint8_t triples[CHUNK / 4][TILE_ROWS][64];
+  for (uint32_t g = 0; g < count; g += 4, values += 4 * SIX) {
 #pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE_ROWS; r++) {
       const __m512i v = _mm512_loadu_si512(values + r * row_bytes);
-      __m512i triples = patterns->bias;
+      __m512i sums = patterns->bias;
 #pragma GCC unroll 3
       for (uint32_t t = 0; t < 3; t++) {
-        triples = _mm512_add_epi8(triples, _mm512_maskz_permutexvar_epi8(patterns->set[t], patterns->element[t], v));
+        sums = _mm512_add_epi8(sums, _mm512_maskz_permutexvar_epi8(patterns->set[t], patterns->element[t], v));
       }
+      _mm512_store_si512(triples[g / 4][r], sums);
+    }
+  }
+  for (uint32_t g = 0; g < count; g += 4) {
 #pragma GCC unroll 4
-      for (uint32_t q = 0; q < 4; q++) {
-        _mm512_store_si512(table + (q * TILE_ROWS + r) * TABLE,
-                           _mm512_add_epi8(_mm512_permutexvar_epi8(patterns->low[q], triples),
-                                           _mm512_permutexvar_epi8(patterns->high[q], triples)));
+    for (uint32_t q = 0; q < 4; q++) {
+#pragma GCC unroll 4
+      for (uint32_t r = 0; r < TILE_ROWS; r++, table += TABLE) {
+        const uint8_t *from = triples[g / 4][r];
+        long long low;
+        memcpy(&low, from + 16 * q, sizeof low);
+        const __m512i high = _mm512_permutexvar_epi8(patterns->high[q], _mm512_load_si512(from));
+        _mm512_store_si512(table, _mm512_add_epi8(_mm512_set1_epi64(low), high));
       }
     }
   }
@@ -178,7 +188,7 @@ static inline __attribute__((always_inline)) void add_bytes(struct sums *sums, _
  */
 static inline __attribute__((always_inline)) void add_chunk(const uint8_t *index, size_t group_bytes,
                                                             const uint8_t *table, uint32_t count, uint32_t flush,
-                                                            uint32_t groups, uint32_t row, struct sums (*sums)[ROWS]) {
+                                                            uint32_t groups, uint32_t row, struct sums (*sums)[TABLE_ROWS]) {
   struct sums sum[TILE_ROWS][TILE_GROUPS];
 #pragma GCC unroll 8
   for (uint32_t i = 0; i < TILE_ROWS * groups; i++) {
@@ -209,29 +219,57 @@ static inline __attribute__((always_inline)) void add_chunk(const uint8_t *index
 }
 
 /*
- * dot = or += c sums + constant, in the order of the lanes. Half of the range is taken from the sums, whose bits are then
- * signed 16-bit numbers, and a dot product with (c, 0) or (0, c) widens and multiplies them.
+ * 32-bit products of the 16 lanes of vector q: before + c sums. Half of the range is taken from the sums, whose bits are then signed
+ * 16-bit numbers, and a dot product with (c, 0) or (0, c) widens and multiplies them.
  */
-static inline void take_sums(const struct sums *sums, int32_t c, int32_t constant, bool first, int32_t *dot) {
+static inline __attribute__((always_inline)) void take_sums(const struct sums *sums, int32_t c, const __m512i before[4],
+                                                            __m512i product[4]) {
   const __m512i half = _mm512_set1_epi16(INT16_MIN), factor = _mm512_set1_epi32(c);
   const __m512i even = _mm512_and_si512(factor, _mm512_set1_epi32(0xFFFF)), odd = _mm512_slli_epi32(factor, 16);
   const __m512i low = _mm512_xor_si512(_mm512_sub_epi16(sums->word, _mm512_slli_epi16(sums->high, 8)), half);
   const __m512i high = _mm512_xor_si512(sums->high, half);
-  const __m512i before = _mm512_set1_epi32(constant - c * INT16_MIN);
 #pragma GCC unroll 4
   for (uint32_t q = 0; q < 4; q++) {
-    const __m512i from = first ? before : _mm512_add_epi32(before, _mm512_loadu_si512(dot + 16 * q));
-    _mm512_storeu_si512(dot + 16 * q, _mm512_dpwssd_epi32(from, q % 2 == 0 ? low : high, q < 2 ? even : odd));
+    product[q] = _mm512_dpwssd_epi32(before[q], q % 2 == 0 ? low : high, q < 2 ? even : odd);
   }
+}
+
+/* dot = or += c sums + constant, in the order of the lanes. */
+static inline void store_products(const struct sums *sums, int32_t c, int32_t constant, bool first, int32_t *dot) {
+  const __m512i start = _mm512_set1_epi32(constant - c * INT16_MIN);
+  __m512i before[4], product[4];
+#pragma GCC unroll 4
+  for (uint32_t q = 0; q < 4; q++) {
+    before[q] = first ? start : _mm512_add_epi32(start, _mm512_loadu_si512(dot + 16 * q));
+  }
+  take_sums(sums, c, before, product);
+#pragma GCC unroll 4
+  for (uint32_t q = 0; q < 4; q++) _mm512_storeu_si512(dot + 16 * q, product[q]);
+}
+
+/* 32 lanes saturated to 16 bits: two vectors of 16 lanes, packed in 128-bit parts that are then put in order. */
+static inline __m512i narrow(__m512i low, __m512i high) {
+  const __m512i order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+  return _mm512_permutexvar_epi64(order, _mm512_packs_epi32(low, high));
+}
+
+/* dot = c sums + constant, saturated. */
+static inline void store_narrow(const struct sums *sums, int32_t c, int32_t constant, int16_t *dot) {
+  const __m512i start = _mm512_set1_epi32(constant - c * INT16_MIN);
+  const __m512i before[4] = {start, start, start, start};
+  __m512i product[4];
+  take_sums(sums, c, before, product);
+  _mm512_storeu_si512(dot, narrow(product[0], product[1]));
+  _mm512_storeu_si512(dot + 32, narrow(product[2], product[3]));
 }
 
 /* Groups of six [begin, end), whose sums fit 16 bits, `flush` of which fit a byte. */
 static inline __attribute__((always_inline)) void add_span(const beta_pair *pair, const struct patterns *patterns,
                                                            const uint8_t *held, uint32_t groups,
                                                            const uint8_t *streamed, uint32_t begin, uint32_t end,
-                                                           uint32_t count, uint32_t flush, struct sums (*sums)[ROWS]) {
+                                                           uint32_t count, uint32_t flush, struct sums (*sums)[TABLE_ROWS]) {
   const size_t row = row_bytes(pair), group_bytes = beta_align64(held_bytes(pair));
-  _Alignas(64) uint8_t tables[ROWS / TILE_ROWS][CHUNK * TILE_ROWS * TABLE];
+  _Alignas(64) uint8_t tables[TABLE_ROWS / TILE_ROWS][CHUNK * TILE_ROWS * TABLE];
   for (uint32_t g = begin; g < end; g += CHUNK) {
     const uint32_t part = end - g < CHUNK ? end - g : CHUNK;
     for (uint32_t r = 0; r < count; r += TILE_ROWS) {
@@ -250,33 +288,72 @@ static inline __attribute__((always_inline)) void add_span(const beta_pair *pair
   }
 }
 
-static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
-                     uint32_t count, int32_t *dot, size_t dot_stride) {
+/* Groups of six whose sums fit 16 bits. */
+static uint32_t span_of(const beta_pair *pair) { return UINT16_MAX / largest_of(&pair->streamed) / CHUNK * CHUNK; }
+
+/* TABLE_ROWS rows. Products go to `wide`, or to `narrow` where all groups of six are one span. */
+static void multiply_rows(const beta_pair *pair, const struct patterns *patterns, const uint8_t *held, uint32_t groups,
+                          const uint8_t *streamed, uint32_t count, int32_t *wide, int16_t *narrow, size_t dot_stride) {
   const struct beta_coefficients of = beta_coefficients_of(&pair->held);
-  const uint32_t sixes = sixes_of(pair), bias = bias_of(&pair->streamed), largest = largest_of(&pair->streamed);
-  const uint32_t span = UINT16_MAX / largest / CHUNK * CHUNK;
-  const struct patterns patterns = patterns_of(bias);
-  struct sums sums[COLUMNS / LANES][ROWS];
+  const uint32_t sixes = sixes_of(pair), bias = bias_of(&pair->streamed), span = span_of(pair);
+  struct sums sums[COLUMNS / LANES][TABLE_ROWS];
   for (uint32_t begin = 0; begin < sixes; begin += span) {
     const uint32_t end = sixes - begin < span ? sixes : begin + span;
     memset(sums, 0, groups * sizeof *sums);
     if (pair->streamed.bits == 4) {
-      add_span(pair, &patterns, held, groups, streamed, begin, end, count, 2, sums);
+      add_span(pair, patterns, held, groups, streamed, begin, end, count, 2, sums);
     } else {
-      add_span(pair, &patterns, held, groups, streamed, begin, end, count, 14, sums);
+      add_span(pair, patterns, held, groups, streamed, begin, end, count, 14, sums);
     }
     for (uint32_t r = 0; r < count; r++) {
       int32_t sum;
       memcpy(&sum, streamed + r * row_bytes(pair), sizeof sum);
       const int32_t constant = (begin == 0 ? of.z * sum : 0) - of.c[0] * (int32_t)(bias * (end - begin));
       for (uint32_t v = 0; v < groups; v++) {
-        take_sums(&sums[v][r], of.c[0], constant, begin == 0, dot + r * dot_stride + v * LANES);
+        const size_t at = r * dot_stride + v * LANES;
+        if (narrow != NULL) {
+          store_narrow(&sums[v][r], of.c[0], constant, narrow + at);
+        } else {
+          store_products(&sums[v][r], of.c[0], constant, begin == 0, wide + at);
+        }
       }
     }
   }
 }
 
-const struct beta_method beta_avx512_lookup8 = {"lookup8",      LANES, ROWS,   COLUMNS, held_bytes,
-                                                streamed_bytes, hold,  stream, multiply, NULL};
+static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                     uint32_t count, int32_t *dot, size_t dot_stride) {
+  const struct patterns patterns = patterns_of(bias_of(&pair->streamed));
+  for (uint32_t r = 0; r < count; r += TABLE_ROWS) {
+    const uint32_t part = count - r < TABLE_ROWS ? count - r : TABLE_ROWS;
+    multiply_rows(pair, &patterns, held, groups, streamed + r * row_bytes(pair), part, dot + r * dot_stride, NULL,
+                  dot_stride);
+  }
+}
+
+static void multiply16(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                       uint32_t count, int16_t *dot, size_t dot_stride) {
+  const struct patterns patterns = patterns_of(bias_of(&pair->streamed));
+  for (uint32_t r = 0; r < count; r += TABLE_ROWS) {
+    const uint32_t part = count - r < TABLE_ROWS ? count - r : TABLE_ROWS;
+    const uint8_t *rows = streamed + r * row_bytes(pair);
+    int16_t *to = dot + r * dot_stride;
+    if (sixes_of(pair) <= span_of(pair)) {
+      multiply_rows(pair, &patterns, held, groups, rows, part, NULL, to, dot_stride);
+      continue;
+    }
+    /* Sums of several spans are saturated after the last. */
+    int32_t wide[TABLE_ROWS * COLUMNS];
+    const uint32_t lanes = groups * LANES;
+    multiply_rows(pair, &patterns, held, groups, rows, part, wide, NULL, lanes);
+    for (uint32_t i = 0; i < part * lanes; i += 32) {
+      const __m512i low = _mm512_loadu_si512(wide + i), high = _mm512_loadu_si512(wide + i + 16);
+      _mm512_storeu_si512(to + i / lanes * dot_stride + i % lanes, narrow(low, high));
+    }
+  }
+}
+
+const struct beta_method beta_avx512_lookup8 = {"lookup8",      LANES, ROWS,   COLUMNS,  held_bytes,
+                                                streamed_bytes, hold,  stream, multiply, multiply16};
 
 #endif

@@ -260,11 +260,13 @@ static inline __attribute__((always_inline)) void count_plane(__m512i total[TILE
   }
 }
 
+/* Products go to `wide`, or saturated to `narrow`. */
 static inline __attribute__((always_inline)) void multiply_tile(const beta_pair *pair, const uint8_t *held,
                                                                 const uint8_t *streamed,
                                                                 const struct beta_coefficients *held_of,
                                                                 const struct beta_coefficients *streamed_of,
-                                                                bool even, int32_t *dot, size_t dot_stride) {
+                                                                bool even, int32_t *wide, int16_t *narrow,
+                                                                size_t dot_stride) {
   const uint32_t words = beta_word_count(pair->k0, pair->k);
   const int32_t *term = (const int32_t *)(const void *)streamed;
   const uint64_t *rows = (const uint64_t *)(const void *)(streamed + 64);
@@ -287,30 +289,49 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
   }
 #pragma GCC unroll 4
   for (uint32_t r = 0; r < TILE; r++) {
-    _mm512_storeu_si512(dot + r * dot_stride, even ? total[r] : _mm512_srai_epi32(total[r], 1));
+    const __m512i product = even ? total[r] : _mm512_srai_epi32(total[r], 1);
+    if (narrow != NULL) {
+      _mm256_storeu_si256((__m256i *)(void *)(narrow + r * dot_stride), _mm512_cvtsepi32_epi16(product));
+    } else {
+      _mm512_storeu_si512(wide + r * dot_stride, product);
+    }
   }
 }
 
-static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
-                     uint32_t count, int32_t *dot, size_t dot_stride) {
+static inline __attribute__((always_inline)) void multiply_tiles(const beta_pair *pair, const uint8_t *held,
+                                                                 uint32_t groups, const uint8_t *streamed,
+                                                                 uint32_t count, int32_t *wide, int16_t *narrow,
+                                                                 size_t dot_stride) {
   const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
   const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
   const size_t group = held_bytes(pair), tile = tile_bytes(pair);
   const bool even = is_even(pair);
-  for (uint32_t g = 0; g < groups; g++, held += group, dot += LANES) {
+  for (uint32_t g = 0; g < groups; g++, held += group) {
     for (uint32_t t = 0; t < count; t += TILE) {
       const uint8_t *rows = streamed + t / TILE * tile;
-      int32_t *out = dot + t * dot_stride;
+      const size_t at = t * dot_stride + g * LANES;
+      int32_t *wide_at = narrow == NULL ? wide + at : NULL;
+      int16_t *narrow_at = narrow == NULL ? NULL : narrow + at;
       if (even) {
-        multiply_tile(pair, held, rows, &held_of, &streamed_of, true, out, dot_stride);
+        multiply_tile(pair, held, rows, &held_of, &streamed_of, true, wide_at, narrow_at, dot_stride);
       } else {
-        multiply_tile(pair, held, rows, &held_of, &streamed_of, false, out, dot_stride);
+        multiply_tile(pair, held, rows, &held_of, &streamed_of, false, wide_at, narrow_at, dot_stride);
       }
     }
   }
 }
 
+static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                     uint32_t count, int32_t *dot, size_t dot_stride) {
+  multiply_tiles(pair, held, groups, streamed, count, dot, NULL, dot_stride);
+}
+
+static void multiply16(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
+                       uint32_t count, int16_t *dot, size_t dot_stride) {
+  multiply_tiles(pair, held, groups, streamed, count, NULL, dot, dot_stride);
+}
+
 const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS,  held_bytes,
-                                                 streamed_bytes, hold,  stream, multiply, NULL};
+                                                 streamed_bytes, hold,  stream, multiply, multiply16};
 
 #endif
