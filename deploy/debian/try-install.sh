@@ -40,8 +40,8 @@ cp "$deb" "$root/beta.deb"
 # Its dependencies are there, but dpkg has no record of them.
 "${in_root[@]}" dpkg --force-depends -i /beta.deb >/dev/null 2>"$root.log" || { cat "$root.log" >&2; fail 'dpkg -i failed'; }
 "${in_root[@]}" getent passwd beta >/dev/null || fail 'there is no user beta'
-[ -e "$root/etc/systemd/system/multi-user.target.wants/betad.service" ] || fail 'betad.service is not enabled'
-[ ! -e "$root/etc/systemd/system/sockets.target.wants/beta-loader.socket" ] || fail 'beta-loader.socket is enabled'
+[ -L "$root/etc/systemd/system/multi-user.target.wants/betad.service" ] || fail 'betad.service is not enabled'
+[ ! -L "$root/etc/systemd/system/sockets.target.wants/beta-loader.socket" ] || fail 'beta-loader.socket is enabled'
 
 report=$("${as_beta[@]}" beta doctor --json) || fail "doctor: $report"
 case $report in
