@@ -40,7 +40,8 @@ chmod 644 "$lib/native/build/libbeta.so"
 cp "$root/package.json" "$root/package-lock.json" "$lib/"
 (cd "$lib" && npm ci --silent --omit=dev --ignore-scripts --os=linux --cpu="$cpu" --libc=glibc)
 cp -R "$root/dist" "$root/models" "$root/firmware-config" "$lib/"
-rm -rf "$lib/package-lock.json" "$lib/node_modules/.package-lock.json" "$lib/node_modules/.bin" "$lib"/node_modules/koffi/{doc,src,vendor}
+rm -rf "$lib/package-lock.json" "$lib/node_modules/.package-lock.json" "$lib/node_modules/.bin" "$lib"/node_modules/koffi/{doc,lib,vendor}
+find "$lib/node_modules/koffi/src" -type f ! -name '*.js' ! -name '*.cjs' -delete
 find "$lib/node_modules" -type d \( -name test -o -name tests -o -name example -o -name examples -o -name benchmarks -o -name docs -o -name '.*' -o -name 'musl_*' \) \
   -prune -exec rm -rf {} +
 find "$lib/node_modules" "$lib/dist" -type f \( -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.md' -o -name '*.html' -o -name '*.sh' \

@@ -69,8 +69,8 @@ export class Guest {
         ...['-initrd', join(built, 'initrd'), '-append', 'console=ttyPS0 rdinit=/init quiet'],
         ...['-display', 'none', '-monitor', 'none', '-no-reboot'],
         ...['-serial', `file:${at('console')}`, '-serial', `unix:${at('shell')},server=on,wait=off`],
-        // The board's fourth network port is the one that is wired.
-        ...['-nic', 'none', '-nic', 'none', '-nic', 'none', '-nic', 'user,model=cadence_gem'],
+        // QEMU gives its first network to the first of the four ports; "-nic none" takes no port, it is skipped.
+        ...['-nic', 'user,model=cadence_gem'],
         ...['-qtest', `unix:${at('qtest')},server=on,wait=off`, '-qtest-log', 'none'],
       ],
       { stdio: ['ignore', log, log], env: { ...process.env, QEMU_AUDIO_DRV: 'none' } },
