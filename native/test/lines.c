@@ -62,7 +62,7 @@ static void draw(round_of *r, const beta_vector *v, uint32_t kind) {
                        .shift_off = !by_row && below(2) ? AT(shift) : 0}};
   r->job = (beta_job){.v = v, .g = &r->group, .rows = 1, .width = width, .sequences = 1};
   r->terms = (beta_terms){.bias_off = below(2) ? AT(bias) : 0, .by_row = (int)by_row, .relu = (int)below(2)};
-  r->found = (beta_found){.step = kind == 0 ? 0.5 * (1 << below(3)) : kind == 3 ? exp(4 * real()) : fabs(real()) + 0.05, .t = below(2) ? window.bias[0] : 0};
+  r->found = (beta_found){.step = kind < 2 ? 0.5 * (1 << below(3)) : kind == 3 ? exp(4 * real()) : fabs(real()) + 0.05, .t = below(2) ? window.bias[0] : 0};
   r->coder = beta_coder_of(v, &r->group.consumers[0], r->found);
 }
 

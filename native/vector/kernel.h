@@ -139,6 +139,11 @@ struct beta_vector_kernel {
   /* e[i] = exp(-scale * (most - y)), y = step*score + t*key_sums[i], most the largest of them; and their sum. */
   double (*weigh_moved)(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,
                         double *e);
+  /*
+   * About what weigh() makes, in floats, and their sum: for scores within 2^23 and `scale` within 2^60. With y = scale*(most - score)/ln 2,
+   * each is within 2^-24 * (6 + 2.1 y) of itself, or below 2^-125; the sum within 2^-24 * (12 + 2.1 log2(width) + width/16).
+   */
+  float (*approximate)(const void *scores, bool int16, uint32_t width, int32_t most, double scale, float *e);
   /* most - score, each at most 255. */
   void (*distances)(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances);
   /* Sum of the exponentials of distances up to `furthest`. */

@@ -26,8 +26,8 @@ static void bound(const beta_coder *c, beta_line *line) {
   line->high = (float)(c->clips ? bounded((c->clip_high - c->t) * c->inverse, c->low, c->high) : c->high);
 }
 
-static int settle(const beta_coder *c, double steepest, double weight, beta_line *line) {
-  const double error = ERROR(fmax(fabs(c->low), fabs(c->high)) + 1, weight);
+static int settle(const beta_coder *c, double steepest, double weight, double given, beta_line *line) {
+  const double error = ERROR(fmax(fabs(c->low), fabs(c->high)) + 1, weight) + given;
   if (!(error < ERROR_MAX) || !(steepest < STEEPEST)) return 0;
   line->clear = (float)(0.5 - error);
   return 1;
@@ -44,16 +44,20 @@ static int is_line(const beta_step_quantise *q, const beta_coder *c) { return q-
 
 static int line_of_floats(const beta_job *job, const beta_step_quantise *q, const beta_coder *c, beta_lines *lines, beta_line *line) {
   if (!is_line(q, c) || c->inverse < FLATTEST_OF_FLOATS) return 0;
-  double weight = fabs(c->t) * c->inverse, steepest = c->inverse;
+  if (!c->shift) return beta_line_of_numbers(c, 0, line);
+  double weight = 0, steepest = c->inverse;
+  float *bases = columns(lines, job->width);
+  const beta_sum none = {.width = job->width};
+  *line = (beta_line){.type = BETA_FLOATS, .slope = (float)c->inverse, .bases = bases};
+  bound(c, line);
+  if (bases == NULL || !job->v->kernel->line_columns(&none, c, &steepest, &weight, NULL, bases, NULL)) return 0;
+  return settle(c, steepest, weight, 0, line);
+}
+
+int beta_line_of_numbers(const beta_coder *c, double error, beta_line *line) {
   *line = (beta_line){.type = BETA_FLOATS, .slope = (float)c->inverse, .base = (float)(-c->t * c->inverse)};
   bound(c, line);
-  if (c->shift) {
-    float *bases = columns(lines, job->width);
-    const beta_sum none = {.width = job->width};
-    if (bases == NULL || !job->v->kernel->line_columns(&none, c, &steepest, &weight, NULL, bases, NULL)) return 0;
-    line->bases = bases;
-  }
-  return settle(c, steepest, weight, line);
+  return c->inverse > FLATTEST_OF_FLOATS && settle(c, c->inverse, fabs(c->t) * c->inverse, error, line);
 }
 
 void beta_lines_of_floats(const beta_job *job, const beta_coder *coders, beta_lines *lines) {
@@ -69,7 +73,7 @@ static int line_of_row(const beta_sum *s, const beta_coder *c, beta_line *line) 
   const double slope = s->scale * c->inverse;
   line->slope = (float)slope;
   line->base = (float)((rest - c->t) * c->inverse);
-  return settle(c, fabs(slope), apart * c->inverse, line);
+  return settle(c, fabs(slope), apart * c->inverse, 0, line);
 }
 
 static int line_of_columns(const beta_job *job, const beta_sum *s, const beta_coder *c, beta_lines *lines, beta_line *line) {
@@ -84,7 +88,7 @@ static int line_of_columns(const beta_job *job, const beta_sum *s, const beta_co
   line->slopes = slopes;
   line->bases = bases;
   line->floors = floors;
-  return job->v->kernel->line_columns(s, &lowest, &steepest, &weight, slopes, bases, floors) && settle(c, steepest, weight, line);
+  return job->v->kernel->line_columns(s, &lowest, &steepest, &weight, slopes, bases, floors) && settle(c, steepest, weight, 0, line);
 }
 
 int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, const beta_coder *coders,

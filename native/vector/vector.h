@@ -149,6 +149,12 @@ void beta_lines_of_floats(const beta_job *job, const beta_coder *coders, beta_li
  */
 int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, const beta_coder *coders, beta_lines *lines);
 
+/*
+ * A line for numbers that are each within `error` of what they stand for, in units of codes, besides what a line's own arithmetic adds;
+ * without a shift. For each of them its slope may be set anew, as long as it is within that error.
+ */
+int beta_line_of_numbers(const beta_coder *coder, double error, beta_line *line);
+
 /* --- the producers --- */
 void beta_embed(const beta_vector *v, const beta_group *g);
 void beta_affine(const beta_vector *v, const beta_group *g);
@@ -157,10 +163,39 @@ void beta_softmax(const beta_vector *v, const beta_group *g);
 void beta_dense(const beta_vector *v, const beta_group *g);
 void beta_pick(const beta_vector *v, const beta_group *g);
 
+/* --- softmax.c --- */
+
+/* One row of scores: where it is, and how far its scores lie apart. */
+typedef struct beta_scores {
+  const void *scores;
+  uint32_t tokens;
+  int int16;
+  int32_t most;
+  uint32_t furthest; /* largest distance */
+} beta_scores;
+
+static inline const void *beta_scores_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row) {
+  return (const uint8_t *)beta_at(v, s->acc_off) + (size_t)row * s->acc_stride;
+}
+static inline void beta_scores_at(const beta_vector *v, const beta_step_softmax *s, uint32_t row, beta_scores *r) {
+  int32_t least;
+  r->scores = beta_scores_row(v, s, row);
+  r->tokens = s->tokens;
+  r->int16 = s->acc_int16;
+  v->kernel->extremes(r->scores, r->int16, r->tokens, &least, &r->most);
+  r->furthest = (uint32_t)r->most - (uint32_t)least;
+}
 /* What a step's scores have in common. */
 void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta_exponentials *e);
+/* The inverse of a sum of fixed-point exponentials. */
+double beta_inverse_of(int64_t total);
+/* Exponentials of one row, and the inverse of their sum. `r`: its scores, where no sums of keys move them. */
+double beta_weigh_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, const beta_scores *r,
+                      double *e);
 /* Probabilities of row `row`, head after head, of the scores: p[tokens]. */
 void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, double *p);
+/* decide.c: runs a job of probabilities whose quantiser has no shift and is no sign. */
+void beta_decide_probabilities(beta_job *job);
 /* A SOFTMAX with a VALUE record: rows of the context. */
 void beta_context(const beta_vector *v, const beta_group *g);
 

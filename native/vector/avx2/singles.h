@@ -24,6 +24,21 @@ static inline floats floats_mul_add(floats a, floats b, floats c) {
 /* a < b ? a : b and a > b ? a : b */
 static inline floats floats_min(floats a, floats b) { return (floats){_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
 static inline floats floats_max(floats a, floats b) { return (floats){_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+static inline void floats_store(float *p, floats a) {
+  _mm256_storeu_ps(p, a.low);
+  _mm256_storeu_ps(p + 8, a.high);
+}
+/* The sum, in any order. */
+static inline float floats_total(floats a) {
+  const __m256 eight = _mm256_add_ps(a.low, a.high);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)), two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+static inline __m256 scaled(__m256 a, __m256 z) {
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(z), 23)));
+}
+/* a * 2^(the integer in the low bits of z) */
+static inline floats floats_scaled(floats a, floats z) { return (floats){scaled(a.low, z.low), scaled(a.high, z.high)}; }
 static inline __m256 magnitude(__m256 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 /* The larger magnitude; a is one. */
 static inline floats floats_farther(floats a, floats b) {

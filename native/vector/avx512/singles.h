@@ -23,6 +23,13 @@ static inline floats floats_mul_add(floats a, floats b, floats c) { return _mm51
 /* a < b ? a : b and a > b ? a : b */
 static inline floats floats_min(floats a, floats b) { return _mm512_min_ps(a, b); }
 static inline floats floats_max(floats a, floats b) { return _mm512_max_ps(a, b); }
+static inline void floats_store(float *p, floats a) { _mm512_storeu_ps(p, a); }
+/* The sum, in any order. */
+static inline float floats_total(floats a) { return _mm512_reduce_add_ps(a); }
+/* a * 2^(the integer in the low bits of z) */
+static inline floats floats_scaled(floats a, floats z) {
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(z), 23)));
+}
 /* The larger magnitude. */
 static inline floats floats_farther(floats a, floats b) { return _mm512_range_ps(a, b, 0xB); }
 /* The first `left` lanes, the others 0. */

@@ -46,6 +46,16 @@ static inline floats floats_mul_add(floats a, floats b, floats c) {
   EACH c.v[i] = vfmaq_f32(c.v[i], a.v[i], b.v[i]);
   return c;
 }
+/* The sum, in any order. */
+static inline float floats_total(floats a) {
+  return vaddvq_f32(vaddq_f32(vaddq_f32(a.v[0], a.v[1]), vaddq_f32(a.v[2], a.v[3])));
+}
+/* a * 2^(the integer in the low bits of z) */
+static inline floats floats_scaled(floats a, floats z) {
+  EACH a.v[i] = vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(a.v[i]), vshlq_n_u32(vreinterpretq_u32_f32(z.v[i]), 23)));
+  return a;
+}
+static inline void floats_store(float *p, floats a) { EACH vst1q_f32(p + 4 * i, a.v[i]); }
 /* The first `left` lanes, the others 0. */
 static inline floats floats_first(floats a, uint32_t left) {
   static const uint32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -53,6 +53,18 @@ static inline floats floats_max(floats a, floats b) {
   EACH a.v[i] = four_choose(a.v[i] > b.v[i], a.v[i], b.v[i]);
   return a;
 }
+static inline void floats_store(float *p, floats a) { memcpy(p, a.v, sizeof a.v); }
+/* The sum, in any order. */
+static inline float floats_total(floats a) {
+  const four sum = (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+/* a * 2^(the integer in the low bits of z) */
+static inline floats floats_scaled(floats a, floats z) {
+  typedef uint32_t words __attribute__((vector_size(16)));
+  EACH a.v[i] = (four)((words)a.v[i] + ((words)z.v[i] << 23));
+  return a;
+}
 /* The larger magnitude; a is one. */
 static inline floats floats_farther(floats a, floats b) {
   EACH b.v[i] = (four)((four_bits)b.v[i] & (four_bits){INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX});
