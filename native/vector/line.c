@@ -4,14 +4,14 @@
  * A code is rne(clip((s*D + rest) / step)) in double. A line computes q = slope*D + base, both rounded from double. With u = 2^-24, Q the
  * exact value in front of clipping and W the sum of the magnitudes of what base is made of, over step: the slope, D and their product
  * are each within u of themselves, and |s*D / step| <= |Q| + W; the base is within u*W, and the sum within u*|q|. So q is within
- * u*(5|Q| + 4W) of Q, to first order. Clipping takes |Q| to at most C, the largest code or bound, and keeps two numbers at least as near.
+ * u*(4|Q| + 4W) of Q, to first order. Clipping takes |Q| to at most C, the largest code or bound, and keeps two numbers at least as near.
  * ERROR has room for the rest: higher orders, and the roundings of double that the definition itself has.
  */
 #include <math.h>
 
 #include "vector.h"
 
-#define ERROR(code, weight) (8 * 0x1p-24 * ((code) + (weight)) + 0x1p-22)
+#define ERROR(code, weight) (4.5 * 0x1p-24 * ((code) + (weight)) + 0x1p-22)
 /* A line that leaves more than this in doubt is none. */
 #define ERROR_MAX 0.125
 /* Beyond, single precision could overflow. Slopes may be as small as they like: D is an integer. */
