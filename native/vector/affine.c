@@ -17,11 +17,10 @@ static void before_activation(const beta_job *job, uint32_t sequence, uint32_t r
  * Codes of columns of a row by a line, and of chunks in doubt by their real values; to codes[0] and on. The columns are those of one block
  * of the accumulators.
  */
-static void code_columns(const beta_job *job, const beta_line *all, unsigned consumer, const beta_coder *coder, uint32_t sequence, uint32_t row,
+static void code_columns(const beta_job *job, beta_line line, unsigned consumer, const beta_coder *coder, uint32_t sequence, uint32_t row,
                          uint32_t begin, uint32_t width, uint8_t *codes) {
   const beta_step_term *t = &job->g->terms[0].term;
   uint16_t doubtful[BETA_STEP_WIDTH_MAX / BETA_LINE_CHUNK];
-  beta_line line = *all;
   line.numbers = (const uint8_t *)beta_at(job->v, t->acc_off) + beta_acc_at(t, row, begin);
   if (line.slopes) line.slopes += begin;
   if (line.bases) line.bases += begin;
@@ -52,7 +51,7 @@ static void emit_codes(const beta_job *job, uint32_t sequence, uint32_t begin, u
   beta_coder coders[BETA_STEP_CONSUMERS_MAX];
   beta_lines lines;
   for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &g->consumers[c], found[c]);
-  if (!terms.by_row && !beta_lines_of_integers(job, &terms, sequence, begin, coders, &lines)) {
+  if (!beta_lines_of_integers(job, &terms, sequence, coders, &lines)) {
     beta_emit_rows(job, sequence, begin, end, found);
     return;
   }
@@ -60,14 +59,11 @@ static void emit_codes(const beta_job *job, uint32_t sequence, uint32_t begin, u
   for (uint32_t left = (width + panel - 1) / panel; left-- > 0;) {
     const uint32_t from = left * panel, until = width - from < panel ? width : from + panel;
     for (uint32_t row = begin; row < end; row++) {
-      if (terms.by_row && !beta_lines_of_integers(job, &terms, sequence, row, coders, &lines)) {
-        beta_emit_rows(job, sequence, row, row + 1, found);
-        continue;
-      }
       for (unsigned c = 0; c < consumers; c++) {
+        const beta_line line = terms.by_row ? beta_line_of_row(&lines.of[c], row) : lines.of[c];
         for (uint32_t at = from, some; at < until; at += some) {
           some = block < until - at ? block : until - at;
-          code_columns(job, &lines.of[c], c, &coders[c], sequence, row, at, some, codes + (at - from));
+          code_columns(job, line, c, &coders[c], sequence, row, at, some, codes + (at - from));
         }
         beta_leave_part(job->v, &g->consumers[c], codes, from, until - from, row);
         if (left == 0) beta_leave_sum(job->v, &g->consumers[c], &coders[c], width, row);

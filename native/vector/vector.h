@@ -152,11 +152,12 @@ typedef struct beta_lines {
 /* Lines for rows of real values in single precision. */
 void beta_lines_of_floats(const beta_job *job, const beta_coder *coders, beta_lines *lines);
 /*
- * Lines for the integers of a step of one term without offsets of blocks: of row `row` where the terms are by row, else of all rows.
- * Returns whether every consumer has one.
+ * Lines for the integers of a step of one term without offsets of blocks, whose channels are its columns, or its rows where the terms are
+ * by row; without shifts then. Returns whether every consumer has one.
  */
-int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, const beta_coder *coders, beta_lines *lines);
-
+int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, const beta_coder *coders, beta_lines *lines);
+/* The line of one row, of a line whose channels are rows. */
+beta_line beta_line_of_row(const beta_line *channels, uint32_t row);
 /*
  * A line for numbers that are each within `error` of what they stand for, in units of codes, besides what a line's own arithmetic adds;
  * without a shift. For each of them its slope may be set anew, as long as it is within that error.
