@@ -13,6 +13,7 @@ extern const struct beta_method beta_avx512_popcount;
 extern const struct beta_method beta_avx512_words;
 extern const struct beta_method beta_avx512_lookup8;
 extern const struct beta_method beta_avx512_lookup16;
+extern const struct beta_method beta_avx512_ternary;
 extern const struct beta_method beta_avx512_dot;
 
 void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
