@@ -12,7 +12,12 @@ _Static_assert(PANEL_ROWS_MAX % BETA_METHOD_LANES_MAX == 0, "panels are whole gr
 
 static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
-static uint32_t divide_up(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+/* Most products are one panel of a few units, and a division takes as long as the first of them. */
+static uint32_t divide_up(uint32_t a, uint32_t b) { return a <= b ? 1 : a / b + (a % b != 0); }
+/* Groups of held rows. */
+static uint32_t groups_for(const struct beta_method *method, uint32_t rows) {
+  return (rows + method->lanes - 1) >> __builtin_ctz(method->lanes);
+}
 static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / BETA_METHOD_ALIGN * BETA_METHOD_ALIGN; }
 
 /*
@@ -81,7 +86,7 @@ uint32_t beta_panel_count(const beta_blocks *blocks, uint32_t panel) {
 }
 
 size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel) {
-  return divide_up(beta_panel_count(blocks, panel), blocks->method->lanes) * blocks->group_bytes;
+  return groups_for(blocks->method, beta_panel_count(blocks, panel)) * blocks->group_bytes;
 }
 
 void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to) {
@@ -101,7 +106,7 @@ struct part {
   uint32_t lanes, count;
 };
 
-static uint32_t groups_of(const struct part *part) { return divide_up(part->lanes, part->blocks->method->lanes); }
+static uint32_t groups_of(const struct part *part) { return groups_for(part->blocks->method, part->lanes); }
 
 static void multiply(const struct part *part, int32_t *dot, size_t dot_stride) {
   const beta_blocks *blocks = part->blocks;
