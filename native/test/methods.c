@@ -9,7 +9,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define OPERAND_BYTES ((size_t)1 << 20)
-#define OUTPUT_BYTES ((size_t)1 << 16)
+#define OUTPUT_BYTES ((size_t)1 << 17)
 
 enum pattern { RANDOM, ONES, TOP, NOT_TOP, ZEROS, SPARSE, PATTERNS };
 
@@ -163,7 +163,7 @@ static beta_qmm shape(struct bench *bench) {
   if ((random >> 50) % 64 == 0) { /* heads of attention: whole tiles, whose results go straight to the output */
     job.k = 1 + (random >> 8) % 160;
     job.m = 60 + (random >> 20) % 80;
-    job.n = 32 * (1 + (random >> 28) % 3);
+    job.n = 32 * (1 + (random >> 28) % 4);
   }
   if ((random >> 40 & 1) != 0) {
     const uint32_t m = job.m;

@@ -11,6 +11,7 @@
 
 extern const struct beta_method beta_avx512_popcount;
 extern const struct beta_method beta_avx512_words;
+extern const struct beta_method beta_avx512_triples;
 extern const struct beta_method beta_avx512_lookup8;
 extern const struct beta_method beta_avx512_lookup16;
 extern const struct beta_method beta_avx512_dot;
@@ -23,9 +24,10 @@ void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, 
 
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
 
-/* What `words` takes: rows of at most so many words, of all planes together. */
+/* What `words` takes: rows of at most so many words, of all planes together. And `triples`: two bits, and more than a few rows of B. */
 #define BETA_AVX512_WORDS_MAX 4u
 bool beta_avx512_words_take(const beta_qmm *job);
+bool beta_avx512_triples_take(const beta_qmm *job);
 
 /* 0 to 63 in bytes, and 0 to 31 in words: index vectors are computed from them. */
 static inline __m512i beta_iota8(void) {
