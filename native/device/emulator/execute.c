@@ -139,7 +139,7 @@ void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *d
   executor->beats = beats_of(&executor->job);
   beta_held_refresh(executor->held);
   announce_output(executor, &executor->job);
-  executor->blocks = beta_blocks_of(executor->kernel, &executor->job, beta_pool_threads(executor->pool));
+  beta_blocks_cut(&executor->blocks, executor->kernel, &executor->job, beta_pool_threads(executor->pool));
   executor->first = executor->count = 0;
 }
 

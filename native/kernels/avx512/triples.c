@@ -94,18 +94,10 @@ static inline void turn(__m512i x[8]) {
 }
 
 /*
- * Which lane byte i of a vector is: even bytes are lanes 0 to 31, odd ones 32 to 63. Sums in bytes then become 16 bits wide in
- * the order of the lanes without a permutation.
+ * Even bytes of a vector are lanes 0 to 31, odd ones 32 to 63. Sums in bytes then become 16 bits wide in the order of the lanes
+ * without a permutation.
  */
-static inline uint32_t lane_of(uint32_t byte) { return byte / 2 + byte % 2 * 32; }
-
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const uint8_t *row[LANES];
-  for (uint32_t i = 0; i < LANES; i++) {
-    /* Lanes without a row repeat the last one: their results are never read. */
-    const uint32_t lane = lane_of(i) < count ? lane_of(i) : count - 1;
-    row[i] = pair->held.row0 + (uint64_t)(first + lane) * pair->held.stride;
-  }
   const uint32_t words = words_of(pair);
   const bool turned = pair->streamed.encoding == BETA_ENC_U;
   __m512i values[8]; /* sums of eight lanes each, in 64 bits */
@@ -117,8 +109,10 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
     __m512i low[8], high[8];
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < 8; i++) {
-      low[i] = beta_load_words(row + 8 * i, beta_word_offset(&pair->held, word, 0));
-      high[i] = beta_load_words(row + 8 * i, beta_word_offset(&pair->held, word, 1));
+      /* Lanes without a row repeat the last one: their results are never read. */
+      const struct beta_eight rows = {first + 4 * i, 32, 1, first + count - 1};
+      low[i] = beta_load_eight(&pair->held, rows, beta_word_offset(&pair->held, word, 0));
+      high[i] = beta_load_eight(&pair->held, rows, beta_word_offset(&pair->held, word, 1));
       if (!turned) continue;
       const __m512i ones = _mm512_popcnt_epi64(_mm512_and_si512(low[i], mask));
       const __m512i twos = _mm512_popcnt_epi64(_mm512_and_si512(high[i], mask));
@@ -152,16 +146,13 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   const __m512i over = _mm512_set1_epi64(pair->streamed.encoding == BETA_ENC_U ? -1 : 0);
   uint16_t *out = (uint16_t *)(void *)to;
   for (uint32_t r = 0; r < count; r += ROW_STEP) {
-    const uint8_t *row[ROW_STEP];
-    for (uint32_t i = 0; i < ROW_STEP; i++) {
-      /* Rows behind the last repeat it, too: what is laid out says where to read. */
-      row[i] = pair->streamed.row0 + (uint64_t)(first + (r + i < count ? r + i : count - 1)) * pair->streamed.stride;
-    }
+    /* Rows behind the last repeat it, too: what is laid out says where to read. */
+    const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
     for (uint32_t w = 0; w < words; w++) {
       const uint32_t word = beta_first_word(pair->k0) + w;
       const __m512i mask = mask_of(pair, w);
-      const __m512i low = _mm512_and_si512(beta_load_words(row, beta_word_offset(&pair->streamed, word, 0)), mask);
-      const __m512i plane = beta_load_words(row, beta_word_offset(&pair->streamed, word, 1));
+      const __m512i low = _mm512_and_si512(beta_load_eight(&pair->streamed, rows, beta_word_offset(&pair->streamed, word, 0)), mask);
+      const __m512i plane = beta_load_eight(&pair->streamed, rows, beta_word_offset(&pair->streamed, word, 1));
       const __m512i high = _mm512_and_si512(_mm512_xor_si512(plane, over), mask);
 #pragma GCC unroll 3
       for (uint32_t e = 0; e < EIGHTS; e++, out += 8 * ROW_STEP) {
