@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define LANES 64u
-#define ROWS 32u
+#define ROWS 64u
 #define COLUMNS 256u
 #define VECTOR 64u /* bytes */
 
@@ -142,27 +142,28 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const beta_matrix matrix = pair->streamed; /* stores cannot change a copy, so that loops need not load it again */
   const uint32_t words = words_of(pair);
-  const __m512i over = _mm512_set1_epi64(pair->streamed.encoding == BETA_ENC_U ? -1 : 0);
-  uint16_t *out = (uint16_t *)(void *)to;
-  for (uint32_t r = 0; r < count; r += ROW_STEP) {
-    /* Rows behind the last repeat it, too: what is laid out says where to read. */
-    const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
-    for (uint32_t w = 0; w < words; w++) {
-      const uint32_t word = beta_first_word(pair->k0) + w;
-      const __m512i mask = mask_of(pair, w);
-      const __m512i low = _mm512_and_si512(beta_load_eight(&pair->streamed, rows, beta_word_offset(&pair->streamed, word, 0)), mask);
-      const __m512i plane = beta_load_eight(&pair->streamed, rows, beta_word_offset(&pair->streamed, word, 1));
-      const __m512i high = _mm512_and_si512(_mm512_xor_si512(plane, over), mask);
+  const __m512i over = _mm512_set1_epi64(matrix.encoding == BETA_ENC_U ? -1 : 0);
+  for (uint32_t w = 0; w < words; w++) {
+    const uint32_t word = beta_first_word(pair->k0) + w;
+    const uint64_t low_at = beta_word_offset(&matrix, word, 0), high_at = beta_word_offset(&matrix, word, 1);
+    const __m512i mask = mask_of(pair, w);
+    uint16_t *out = (uint16_t *)(void *)to + w * step_size(1);
+    for (uint32_t r = 0; r < count; r += ROW_STEP, out += step_size(words)) {
+      /* Rows behind the last repeat it, too: what is laid out says where to read. */
+      const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
+      const __m512i low = _mm512_and_si512(beta_load_eight(&matrix, rows, low_at), mask);
+      const __m512i high = _mm512_and_si512(_mm512_xor_si512(beta_load_eight(&matrix, rows, high_at), over), mask);
 #pragma GCC unroll 3
-      for (uint32_t e = 0; e < EIGHTS; e++, out += 8 * ROW_STEP) {
+      for (uint32_t e = 0; e < EIGHTS; e++) {
         /* The last number is of one element. */
         const long long used = e < 2 ? 0x3F3F3F3F3F3F3F3F : 0x0000093F3F3F3F3F;
         const __m512i number = turn_square(_mm512_and_si512(numbers(low, high, e), _mm512_set1_epi64(used)));
         const __m512i lower = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(number));
         const __m512i upper = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(number, 1));
-        _mm512_store_si512(out, _mm512_slli_epi16(lower, 6));
-        _mm512_store_si512(out + 32, _mm512_slli_epi16(upper, 6));
+        _mm512_store_si512(out + 8 * ROW_STEP * e, _mm512_slli_epi16(lower, 6));
+        _mm512_store_si512(out + 8 * ROW_STEP * e + 32, _mm512_slli_epi16(upper, 6));
       }
     }
   }
@@ -206,7 +207,7 @@ static inline __attribute__((always_inline)) void multiply_tile(const uint8_t *h
   const uint8_t *numbers[2] = {held + 2 * VECTOR, held + group_bytes + 2 * VECTOR};
   const uint8_t *term = held; /* what sums are added to: terms, then the sums of the words before */
   size_t term_row = 0, term_group = group_bytes;
-  for (uint32_t w = 0; w < words; w++, lines += ROW_STEP * 8 * EIGHTS) {
+  for (uint32_t w = 0; w < words; w++, lines += step_size(1)) {
     __m512i sum[2][ROW_STEP][2];
     /* Compilers compute the address of every lookup ahead otherwise, and have no registers for them. */
     __asm__("" : "+r"(numbers[0]), "+r"(numbers[1]), "+r"(lines));

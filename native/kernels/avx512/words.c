@@ -91,20 +91,21 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const beta_matrix matrix = pair->streamed; /* stores cannot change a copy, so that loops need not load it again */
   const uint32_t words = beta_word_count(pair->k0, pair->k);
-  const bool turns = pair->streamed.bits == 2 && pair->streamed.encoding == BETA_ENC_U;
-  for (uint32_t r = 0; r < count; r += 8) {
-    const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
-    uint64_t *out = (uint64_t *)(void *)to + r;
-    for (uint32_t i = 0; i < pair->streamed.bits; i++) {
-      const __m512i over = _mm512_set1_epi64(turns && i == 1 ? -1 : 0);
-      for (uint32_t w = 0; w < words; w++, out += ROWS * PIECES) {
-        const uint64_t at = beta_word_offset(&pair->streamed, beta_first_word(pair->k0) + w, i);
-        const __m512i plane = _mm512_xor_si512(beta_load_eight(&pair->streamed, rows, at), over);
-        const __m512i word = _mm512_and_si512(plane, mask_of(pair, w));
+  const bool turns = matrix.bits == 2 && matrix.encoding == BETA_ENC_U;
+  uint64_t *out = (uint64_t *)(void *)to;
+  for (uint32_t i = 0; i < matrix.bits; i++) {
+    const __m512i over = _mm512_set1_epi64(turns && i == 1 ? -1 : 0);
+    for (uint32_t w = 0; w < words; w++, out += ROWS * PIECES) {
+      const uint64_t at = beta_word_offset(&matrix, beta_first_word(pair->k0) + w, i);
+      const __m512i mask = mask_of(pair, w);
+      for (uint32_t r = 0; r < count; r += 8) {
+        const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
+        const __m512i word = _mm512_and_si512(_mm512_xor_si512(beta_load_eight(&matrix, rows, at), over), mask);
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < PIECES; v++) {
-          _mm512_store_si512(out + ROWS * v, _mm512_rorv_epi64(word, _mm512_set1_epi64(16 * v)));
+          _mm512_store_si512(out + ROWS * v + r, _mm512_rorv_epi64(word, _mm512_set1_epi64(16 * v)));
         }
       }
     }
