@@ -12,7 +12,12 @@ _Static_assert(PANEL_ROWS_MAX % BETA_METHOD_LANES_MAX == 0, "panels are whole gr
 
 static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
-static uint32_t divide_up(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+/* Most products are one panel of a few units, and a division takes as long as the first of them. */
+static uint32_t divide_up(uint32_t a, uint32_t b) { return a <= b ? 1 : a / b + (a % b != 0); }
+/* Groups of held rows. */
+static uint32_t groups_for(const struct beta_method *method, uint32_t rows) {
+  return (rows + method->lanes - 1) >> __builtin_ctz(method->lanes);
+}
 static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / BETA_METHOD_ALIGN * BETA_METHOD_ALIGN; }
 
 /*
@@ -20,11 +25,10 @@ static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / 
  * as large: methods multiply several groups at once, and a remainder in every panel would cost more than one at the end.
  */
 static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes, uint32_t held_rows) {
+  if (held_rows <= PANEL_ROWS_MAX && groups_for(method, held_rows) * group_bytes <= PANEL_BYTES) return PANEL_ROWS_MAX;
   const uint32_t step = max_u32(method->lanes, 8);
-  const size_t step_bytes = group_bytes * (step / method->lanes);
-  const uint32_t steps = PANEL_BYTES / (uint32_t)step_bytes; /* 32 bits divide faster, and this is done for every product */
+  const uint32_t steps = PANEL_BYTES / (uint32_t)(group_bytes * (step / method->lanes));
   const uint32_t most = min_u32(max_u32(steps, 1) * step, PANEL_ROWS_MAX);
-  if (held_rows <= most) return most;
   return divide_up(divide_up(held_rows, divide_up(held_rows, most)), step) * step;
 }
 
@@ -56,22 +60,23 @@ static bool is_narrow(const beta_blocks *blocks) {
          largest_value(&job->a) * largest_value(&job->b) * job->k <= INT16_MAX / 2;
 }
 
-beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
-  beta_blocks blocks = {.kernel = kernel, .job = job, .epilogue = beta_epilogue_prepare(job)};
-  blocks.method = kernel->choose(job, &blocks.hold_a);
-  blocks.pair = (beta_pair){.held = blocks.hold_a ? job->a : job->b,
-                            .streamed = blocks.hold_a ? job->b : job->a,
-                            .k0 = job->k0,
-                            .k = job->k};
-  blocks.narrow = is_narrow(&blocks);
-  blocks.held_rows = blocks.hold_a ? job->m : job->n;
-  blocks.streamed_rows = blocks.hold_a ? job->n : job->m;
-  blocks.group_bytes = align_up(blocks.method->held_bytes(&blocks.pair));
-  blocks.panel_rows = panel_rows(blocks.method, blocks.group_bytes, blocks.held_rows);
-  blocks.panels = divide_up(blocks.held_rows, blocks.panel_rows);
-  blocks.unit_rows = unit_rows(&blocks, threads);
-  blocks.units = divide_up(blocks.streamed_rows, blocks.unit_rows);
-  return blocks;
+void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
+  blocks->kernel = kernel;
+  blocks->job = job;
+  beta_epilogue_prepare(&blocks->epilogue, job);
+  blocks->method = kernel->choose(job, &blocks->hold_a);
+  blocks->pair.held = blocks->hold_a ? job->a : job->b;
+  blocks->pair.streamed = blocks->hold_a ? job->b : job->a;
+  blocks->pair.k0 = job->k0;
+  blocks->pair.k = job->k;
+  blocks->narrow = is_narrow(blocks);
+  blocks->held_rows = blocks->hold_a ? job->m : job->n;
+  blocks->streamed_rows = blocks->hold_a ? job->n : job->m;
+  blocks->group_bytes = align_up(blocks->method->held_bytes(&blocks->pair));
+  blocks->panel_rows = panel_rows(blocks->method, blocks->group_bytes, blocks->held_rows);
+  blocks->panels = divide_up(blocks->held_rows, blocks->panel_rows);
+  blocks->unit_rows = unit_rows(blocks, threads);
+  blocks->units = divide_up(blocks->streamed_rows, blocks->unit_rows);
 }
 
 uint32_t beta_panel_first(const beta_blocks *blocks, uint32_t panel) { return panel * blocks->panel_rows; }
@@ -81,7 +86,7 @@ uint32_t beta_panel_count(const beta_blocks *blocks, uint32_t panel) {
 }
 
 size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel) {
-  return divide_up(beta_panel_count(blocks, panel), blocks->method->lanes) * blocks->group_bytes;
+  return groups_for(blocks->method, beta_panel_count(blocks, panel)) * blocks->group_bytes;
 }
 
 void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to) {
@@ -101,7 +106,7 @@ struct part {
   uint32_t lanes, count;
 };
 
-static uint32_t groups_of(const struct part *part) { return divide_up(part->lanes, part->blocks->method->lanes); }
+static uint32_t groups_of(const struct part *part) { return groups_for(part->blocks->method, part->lanes); }
 
 static void multiply(const struct part *part, int32_t *dot, size_t dot_stride) {
   const beta_blocks *blocks = part->blocks;

@@ -122,8 +122,11 @@ static bool is_announced(const struct beta_held *held, uint64_t begin, uint64_t 
   return false;
 }
 
-/* Entries of a panel begin at one byte: compare the keys of those only. */
+/* Entries of a panel begin at one byte: compare the keys of those only. Most panels are new, so a pass looks whether there is one. */
 static uint32_t index_of(const struct beta_held *held, const struct beta_held_key *key) {
+  uint32_t some = 0;
+  for (uint32_t i = 0; i < held->count; i++) some |= held->begin[i] == key->off;
+  if (some == 0) return held->count;
   uint32_t i = 0;
   while (i < held->count && (held->begin[i] != key->off || memcmp(&held->key[i], key, sizeof *key) != 0)) i++;
   return i;

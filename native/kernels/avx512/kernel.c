@@ -22,6 +22,7 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   const uint32_t few = job->a.bits < job->b.bits ? job->a.bits : job->b.bits;
   const uint32_t many = job->a.bits < job->b.bits ? job->b.bits : job->a.bits;
   *hold_a = job->a.bits < job->b.bits;
+  if (beta_avx512_triples_take(job)) return &beta_avx512_triples;
   if (beta_avx512_words_take(job)) return &beta_avx512_words;
   if (many == 1) return &beta_avx512_popcount;
   if (few == 1 && many <= 4) return &beta_avx512_lookup8;

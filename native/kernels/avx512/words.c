@@ -53,11 +53,6 @@ static int32_t factor_of(const beta_pair *pair, uint32_t plane) {
 }
 
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const uint8_t *row[PIECES][8]; /* row 4 e + i is lane i of the e-th four */
-  for (uint32_t l = 0; l < LANES; l++) {
-    /* Lanes without a row repeat the last one: their results are never read. */
-    row[l % PIECES][l / PIECES] = pair->held.row0 + (uint64_t)(first + (l < count ? l : count - 1)) * pair->held.stride;
-  }
   const uint32_t words = beta_word_count(pair->k0, pair->k);
   const bool both = pair->held.bits == 1 && pair->streamed.encoding == BETA_ENC_PM1;
   __m512i term = _mm512_set1_epi16(both ? (short)pair->k : 0);
@@ -69,7 +64,9 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
       __m512i word[PIECES];
 #pragma GCC unroll 4
       for (uint32_t i = 0; i < PIECES; i++) {
-        word[i] = _mm512_and_si512(beta_load_words(row[i], at), mask_of(pair, w));
+        /* Row 4 e + i is lane i of the e-th four. Lanes without a row repeat the last one: their results are never read. */
+        const struct beta_eight rows = {first + i, PIECES, 2 * PIECES, first + count - 1};
+        word[i] = _mm512_and_si512(beta_load_eight(&pair->held, rows, at), mask_of(pair, w));
       }
       if (factor != 0) {
         __m512i ones = _mm512_setzero_si512();
@@ -94,22 +91,21 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const beta_matrix matrix = pair->streamed; /* stores cannot change a copy, so that loops need not load it again */
   const uint32_t words = beta_word_count(pair->k0, pair->k);
-  const bool turns = pair->streamed.bits == 2 && pair->streamed.encoding == BETA_ENC_U;
-  for (uint32_t r = 0; r < count; r += 8) {
-    const uint8_t *row[8];
-    for (uint32_t i = 0; i < 8; i++) {
-      row[i] = pair->streamed.row0 + (uint64_t)(first + (r + i < count ? r + i : count - 1)) * pair->streamed.stride;
-    }
-    uint64_t *out = (uint64_t *)(void *)to + r;
-    for (uint32_t i = 0; i < pair->streamed.bits; i++) {
-      const __m512i over = _mm512_set1_epi64(turns && i == 1 ? -1 : 0);
-      for (uint32_t w = 0; w < words; w++, out += ROWS * PIECES) {
-        const uint64_t at = beta_word_offset(&pair->streamed, beta_first_word(pair->k0) + w, i);
-        const __m512i word = _mm512_and_si512(_mm512_xor_si512(beta_load_words(row, at), over), mask_of(pair, w));
+  const bool turns = matrix.bits == 2 && matrix.encoding == BETA_ENC_U;
+  uint64_t *out = (uint64_t *)(void *)to;
+  for (uint32_t i = 0; i < matrix.bits; i++) {
+    const __m512i over = _mm512_set1_epi64(turns && i == 1 ? -1 : 0);
+    for (uint32_t w = 0; w < words; w++, out += ROWS * PIECES) {
+      const uint64_t at = beta_word_offset(&matrix, beta_first_word(pair->k0) + w, i);
+      const __m512i mask = mask_of(pair, w);
+      for (uint32_t r = 0; r < count; r += 8) {
+        const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
+        const __m512i word = _mm512_and_si512(_mm512_xor_si512(beta_load_eight(&matrix, rows, at), over), mask);
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < PIECES; v++) {
-          _mm512_store_si512(out + ROWS * v, _mm512_rorv_epi64(word, _mm512_set1_epi64(16 * v)));
+          _mm512_store_si512(out + ROWS * v + r, _mm512_rorv_epi64(word, _mm512_set1_epi64(16 * v)));
         }
       }
     }
