@@ -24,6 +24,8 @@ void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, 
                             uint32_t columns, const int16_t *dot, size_t stride);
 
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
+void beta_avx512_turn16(const int16_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int16_t *to, size_t to_stride);
+void beta_avx512_turn_bits(const uint8_t *bits, size_t stride, uint32_t rows, uint32_t lanes, uint8_t *to, size_t to_stride);
 
 /* What `words` takes: rows of at most so many words, of all planes together. And `triples`: two bits, and more than a few rows of B. */
 #define BETA_AVX512_WORDS_MAX 4u

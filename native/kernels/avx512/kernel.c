@@ -24,7 +24,10 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   *hold_a = job->a.bits < job->b.bits;
   if (beta_avx512_triples_take(job)) return &beta_avx512_triples;
   if (beta_avx512_words_take(job)) return &beta_avx512_words;
-  if (many == 1) return &beta_avx512_popcount;
+  if (many == 1) {
+    *hold_a = job->table_by_row; /* a table goes by weights, as a rule: those are held, and kept */
+    return &beta_avx512_popcount;
+  }
   if (few == 1 && many <= 4) return &beta_avx512_lookup8;
   if (few == 1) return &beta_avx512_lookup16;
   if (few == 2 && many == 2) return &beta_avx512_popcount;
@@ -33,6 +36,6 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
 }
 
 const struct beta_kernel beta_kernel_avx512 = {"avx512", supported, choose, beta_avx512_epilogue, beta_avx512_turn,
-                                               beta_avx512_epilogue16};
+                                               beta_avx512_epilogue16, beta_avx512_turn16, beta_avx512_turn_bits};
 
 #endif
