@@ -110,20 +110,25 @@ static void make_tables(const uint8_t *values, size_t row_bytes, uint32_t count,
     pair[i] = _mm512_set1_epi16((int16_t)(0x0100 + i * THREE * 0x0101));
     rest[i] = _mm512_set1_epi16((int16_t)(0x3F02 + i * THREE));
   }
-  for (uint32_t r = 0; r < TILE_ROWS; r++, values += row_bytes, table += VECTOR) {
-    uint8_t *to = table;
-    for (uint32_t q = 0; QUAD * q < count; q++) {
-      const __m512i bytes = _mm512_mask_loadu_epi8(moved, UINT64_MAX >> 1, values + (size_t)q * QUAD * THREE);
+  for (uint32_t q = 0; QUAD * q < count; q++, values += QUAD * THREE) {
+    __m512i bytes[TILE_ROWS];
 #pragma GCC unroll 4
-      for (uint32_t i = 0; i < QUAD; i++, to += TILE_ROWS * VECTOR) {
-        const __m512i pairs = _mm512_maddubs_epi16(_mm512_permutexvar_epi8(pair[i], bytes), pair_sign);
-        const __m512i rests = _mm512_maddubs_epi16(_mm512_permutexvar_epi8(rest[i], bytes), rest_sign);
-        _mm512_store_si512(to, _mm512_add_epi16(pairs, rests));
+    for (uint32_t r = 0; r < TILE_ROWS; r++) {
+      bytes[r] = _mm512_mask_loadu_epi8(moved, UINT64_MAX >> 1, values + r * row_bytes);
+    }
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < QUAD; i++) {
+#pragma GCC unroll 4
+      for (uint32_t r = 0; r < TILE_ROWS; r++, table += VECTOR) {
+        const __m512i pairs = _mm512_maddubs_epi16(_mm512_permutexvar_epi8(pair[i], bytes[r]), pair_sign);
+        const __m512i rests = _mm512_maddubs_epi16(_mm512_permutexvar_epi8(rest[i], bytes[r]), rest_sign);
+        _mm512_store_si512(table, _mm512_add_epi16(pairs, rests));
       }
     }
   }
 }
 
+/* Whether some group has elements that are -2. */
 static bool has_twice(const uint8_t *held, size_t group_bytes, uint32_t groups) {
   uint32_t twice = 0;
   for (uint32_t v = 0; v < groups; v++) twice |= held[v * group_bytes + TWICE];
