@@ -51,7 +51,7 @@ struct beta_kernel {
    */
   void (*epilogue)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
                    const int32_t *dot, size_t stride);
-  /* to[l * to_stride + r] = dot[r * stride + l] for r < rows (<= 16) and l < lanes; writes nothing else. */
+  /* to[l * to_stride + r] = dot[r * stride + l] for r < rows and l < lanes; writes nothing else. */
   void (*turn)(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
   /* `epilogue` for thresholds and identity tables, from products of 16 bits. NULL where no method has multiply16. */
   void (*epilogue16)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
