@@ -22,6 +22,16 @@ void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, ui
 void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
                             uint32_t columns, const int16_t *dot, size_t stride);
 
+/*
+ * One-bit outputs as comparisons, from products of `size` bytes: `words` for whole words of 64 output bits, `fewer` for at most `step`
+ * columns that lie inside a block. Both write `count` columns from `column` on of all rows; `dot` is the first one's product.
+ */
+typedef void beta_avx512_compare(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
+                                 const void *dot, size_t stride);
+void beta_avx512_thresholds(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
+                            const void *dot, size_t stride, size_t size, uint32_t step, beta_avx512_compare *words,
+                            beta_avx512_compare *fewer);
+
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
 
 /* What `words` takes: rows of at most so many words, of all planes together. And `triples`: two bits, and more than a few rows of B. */
