@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/blocks.h"
 #include "kernels/formats.h"
@@ -75,19 +76,19 @@ static inline __m512i beta_load_words(const uint8_t *const row[8], uint64_t at) 
 /* Which eight rows: `row` and its neighbour, `neighbour` rows further on, and three more such pairs, each `step` rows behind the one before. */
 struct beta_eight {
   uint32_t row, neighbour, step;
-  uint32_t last; /* the last row that there is: it stands in for those behind it */
+  uint32_t last; /* the last row that there is: those behind it are zeros */
 };
 
 static inline __m512i beta_load_eight_of_fewer(const beta_matrix *matrix, struct beta_eight eight, uint64_t at) {
-  const uint8_t *row[8];
-  for (uint32_t i = 0; i < 8; i++) {
+  uint64_t words[8] = {0};
+  for (uint32_t i = 0; i < 8 && eight.row <= eight.last; i++) {
     const uint32_t r = eight.row + i / 2 * eight.step + i % 2 * eight.neighbour;
-    row[i] = matrix->row0 + (uint64_t)(r < eight.last ? r : eight.last) * matrix->stride;
+    if (r <= eight.last) memcpy(&words[i], matrix->row0 + r * matrix->stride + at, sizeof words[i]);
   }
-  return beta_load_words(row, at);
+  return _mm512_loadu_si512(words);
 }
 
-/* The word at `at` of eight rows of a matrix. As a rule all are there, and their addresses are sums of a few. */
+/* The word at `at` of eight rows of a matrix. As a rule all are there, and their addresses are sums of a few numbers. */
 static inline __m512i beta_load_eight(const beta_matrix *matrix, struct beta_eight eight, uint64_t at) {
   if (eight.row + 3 * eight.step + eight.neighbour > eight.last) return beta_load_eight_of_fewer(matrix, eight, at);
   const uint64_t step = eight.step * matrix->stride;

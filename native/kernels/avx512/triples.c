@@ -109,7 +109,6 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
     __m512i low[8], high[8];
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < 8; i++) {
-      /* Lanes without a row repeat the last one: their results are never read. */
       const struct beta_eight rows = {first + 4 * i, 32, 1, first + count - 1};
       low[i] = beta_load_eight(&pair->held, rows, beta_word_offset(&pair->held, word, 0));
       high[i] = beta_load_eight(&pair->held, rows, beta_word_offset(&pair->held, word, 1));
@@ -151,7 +150,6 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
     const __m512i mask = mask_of(pair, w);
     uint16_t *out = (uint16_t *)(void *)to + w * step_size(1);
     for (uint32_t r = 0; r < count; r += ROW_STEP, out += step_size(words)) {
-      /* Rows behind the last repeat it, too: what is laid out says where to read. */
       const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
       const __m512i low = _mm512_and_si512(beta_load_eight(&matrix, rows, low_at), mask);
       const __m512i high = _mm512_and_si512(_mm512_xor_si512(beta_load_eight(&matrix, rows, high_at), over), mask);

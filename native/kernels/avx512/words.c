@@ -64,7 +64,7 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
       __m512i word[PIECES];
 #pragma GCC unroll 4
       for (uint32_t i = 0; i < PIECES; i++) {
-        /* Row 4 e + i is lane i of the e-th four. Lanes without a row repeat the last one: their results are never read. */
+        /* Row 4 e + i is lane i of the e-th four. */
         const struct beta_eight rows = {first + i, PIECES, 2 * PIECES, first + count - 1};
         word[i] = _mm512_and_si512(beta_load_eight(&pair->held, rows, at), mask_of(pair, w));
       }
