@@ -52,6 +52,8 @@ export interface Handlers {
   readonly commands: Commands;
 }
 
+/** For a first connection: a wrong address is refused at once, and a slow CPU is busy with its own start for many seconds. */
+const DIAL_MS = 30_000;
 const CONNECT_MS = 10_000;
 const UNSUBSCRIBE_MS = 2000;
 /** Shortest pause between two lines about requests that cannot be answered: strangers decide how many there are. */
@@ -65,7 +67,7 @@ export function newClientId(node: string): string {
 
 /** Throws ServiceError 'broker'. */
 async function dial(options: ConnectionOptions): Promise<Connection> {
-  return connectBroker({ ...options, timeoutMs: CONNECT_MS }).catch((error) => {
+  return connectBroker({ ...options, timeoutMs: DIAL_MS }).catch((error) => {
     throw new ServiceError('broker', messageOf(error), { cause: error });
   });
 }
