@@ -63,15 +63,16 @@ static inline __mmask32 reach(__m512i dot, struct limits limits, bool flips) {
 /* Rows of 64 columns, whose bits are one word. */
 static inline __attribute__((always_inline)) void compare_words_as(const beta_qmm *job, uint32_t row, uint32_t rows,
                                                                    uint32_t column, const int16_t *dot, size_t stride,
-                                                                   bool flips) {
-  const __mmask64 complement = _cvtu64_mask64(job->o.encoding == BETA_ENC_S ? UINT64_MAX : 0);
-  uint8_t *to = job->o.row0 + row * job->o.stride + ((uint64_t)job->n0 + column) / 8;
+                                                                   bool flips, bool by_row) {
+  const uint64_t step = job->o.stride; /* stores might change it, for all that a compiler knows */
+  const uint64_t complement = job->o.encoding == BETA_ENC_S ? UINT64_MAX : 0;
+  uint8_t *to = job->o.row0 + row * step + ((uint64_t)job->n0 + column) / 8;
   struct limits at[2] = {limits_at(job, row, column, STEP), limits_at(job, row, column + STEP, STEP)};
-  for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
-    if (job->table_by_row) at[0] = at[1] = limits_at(job, row + r, column, STEP);
+  for (uint32_t r = 0; r < rows; r++, to += step, dot += stride) {
+    if (by_row) at[0] = at[1] = limits_at(job, row + r, column, STEP);
     const __mmask32 low = reach(_mm512_loadu_si512(dot), at[0], flips);
     const __mmask32 high = reach(_mm512_loadu_si512(dot + STEP), at[1], flips);
-    const uint64_t word = _cvtmask64_u64(_kxor_mask64(_mm512_kunpackd(high, low), complement));
+    const uint64_t word = complement ^ _cvtmask64_u64(_mm512_kunpackd(high, low));
     memcpy(to, &word, sizeof word);
   }
 }
@@ -79,8 +80,10 @@ static inline __attribute__((always_inline)) void compare_words_as(const beta_qm
 static void compare_words(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
                           const void *dot, size_t stride) {
   (void)count;
-  if (epilogue->flips) compare_words_as(epilogue->job, row, rows, column, dot, stride, true);
-  else compare_words_as(epilogue->job, row, rows, column, dot, stride, false);
+  const beta_qmm *job = epilogue->job;
+  if (job->table_by_row) compare_words_as(job, row, rows, column, dot, stride, true, true);
+  else if (epilogue->flips) compare_words_as(job, row, rows, column, dot, stride, true, false);
+  else compare_words_as(job, row, rows, column, dot, stride, false, false);
 }
 
 /* Rows of at most 32 columns that lie inside a block. */
