@@ -54,7 +54,7 @@ static uint64_t largest_value(const beta_matrix *matrix) {
  */
 static bool is_narrow(const beta_blocks *blocks) {
   const beta_qmm *job = blocks->job;
-  if (blocks->hold_a || blocks->method->multiply16 == NULL) return false;
+  if (blocks->method->multiply16 == NULL || (blocks->hold_a && blocks->kernel->turn16 == NULL)) return false;
   if (blocks->epilogue.identity) return true;
   return blocks->epilogue.thresholds && blocks->epilogue.near &&
          largest_value(&job->a) * largest_value(&job->b) * job->k <= INT16_MAX / 2;
@@ -159,7 +159,76 @@ void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32
   }
 }
 
-/* A is held: a product is a piece of output columns. int32 goes to the output, other types into a strip of whole rows first. */
+/* Bytes of a row of `columns` values as an output, rounded up to whole lines. */
+static uint64_t row_stride(const beta_matrix *o, uint32_t columns) {
+  const uint64_t bytes = o->bits >= 16 ? (uint64_t)columns * (o->bits / 8)
+                                       : (uint64_t)divide_up(columns, BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * o->bits;
+  return align_up(bytes);
+}
+
+/* Turns a piece of bit-planes of at most a block of columns: `codes` has `count` rows, a column of the output each. */
+static void turn_planes(const struct part *part, const beta_matrix *codes, uint32_t count, uint8_t *out, uint32_t first) {
+  const beta_matrix *o = &part->blocks->job->o;
+  for (uint32_t lane = 0; lane < part->lanes; lane += BETA_BLOCK_ELEMENTS, out += BETA_BLOCK_ELEMENTS * o->stride) {
+    const uint32_t lanes = min_u32(BETA_BLOCK_ELEMENTS, part->lanes - lane);
+    const uint8_t *block = codes->row0 + (uint64_t)lane / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES * o->bits;
+    for (uint32_t i = 0; i < o->bits; i++) {
+      part->blocks->kernel->turn_bits(block + i * BETA_BEAT_BYTES, codes->stride, count, lanes,
+                                      out + i * BETA_BEAT_BYTES + first / 8, o->stride);
+    }
+  }
+}
+
+/* Turns finished values: columns are rows of `codes`. */
+static void turn_values(const struct part *part, const beta_matrix *codes, uint32_t row, uint32_t column) {
+  const beta_qmm *job = part->blocks->job;
+  uint8_t *out = job->o.row0 + row * job->o.stride;
+  if (job->o.bits == 16) {
+    part->blocks->kernel->turn16((const int16_t *)(const void *)codes->row0, codes->stride / sizeof(int16_t), part->count,
+                                     part->lanes, (int16_t *)(void *)out + column, job->o.stride / sizeof(int16_t));
+    return;
+  }
+  beta_matrix left = *codes;
+  for (uint32_t done = 0; done < part->count;) {
+    const uint32_t element = job->n0 + column + done, first = element % BETA_BLOCK_ELEMENTS;
+    const uint32_t count = min_u32(part->count - done, BETA_BLOCK_ELEMENTS - first);
+    turn_planes(part, &left, count, out + (uint64_t)element / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES * job->o.bits, first);
+    left.row0 += count * left.stride;
+    done += count;
+  }
+}
+
+/* A is held: a product is a piece of output columns. What the epilogue makes of it as if it were rows is turned around. */
+static void store_turned(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, uint8_t *codes) {
+  const beta_blocks *blocks = part->blocks;
+  int16_t *narrow = (int16_t *)(void *)dot;
+  if (blocks->epilogue.identity && blocks->narrow) {
+    const beta_matrix products = {.row0 = (uint8_t *)narrow, .stride = dot_stride(part) * sizeof *narrow};
+    multiply16(part, narrow, dot_stride(part));
+    turn_values(part, &products, row, column);
+    return;
+  }
+  beta_qmm job = *blocks->job;
+  job.m = part->count;
+  job.n = part->lanes;
+  job.n0 = 0;
+  job.table += (uint64_t)(job.table_by_row ? row : column) * BETA_TABLE_ENTRY_BYTES;
+  job.table_by_row = !job.table_by_row;
+  job.o.row0 = codes;
+  job.o.stride = row_stride(&job.o, part->lanes);
+  struct beta_epilogue epilogue = blocks->epilogue;
+  epilogue.job = &job;
+  if (blocks->narrow) {
+    multiply16(part, narrow, dot_stride(part));
+    blocks->kernel->epilogue16(&epilogue, 0, part->count, 0, part->lanes, narrow, dot_stride(part));
+  } else {
+    multiply(part, dot, dot_stride(part));
+    blocks->kernel->epilogue(&epilogue, 0, part->count, 0, part->lanes, dot, dot_stride(part));
+  }
+  turn_values(part, &job.o, row, column);
+}
+
+/* The same by turning products, int32 to the output, other types into a strip of whole rows. */
 static void store_columns(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, int32_t *strip) {
   const beta_blocks *blocks = part->blocks;
   const beta_matrix *o = &blocks->job->o;
@@ -186,6 +255,7 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
   const struct beta_method *method = blocks->method;
   const uint32_t first = unit * blocks->unit_rows, end = min_u32(first + blocks->unit_rows, blocks->streamed_rows);
   const uint32_t held_first = beta_panel_first(blocks, panel), held_count = beta_panel_count(blocks, panel);
+  const bool turns_values = blocks->job->o.bits != 32 && blocks->kernel->turn16 != NULL;
   for (uint32_t row = first; row < end; row += method->rows) {
     const uint32_t count = min_u32(method->rows, end - row);
     method->stream(&blocks->pair, row, count, scratch->streamed);
@@ -194,13 +264,15 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
                                 min_u32(method->columns, held_count - lane), count};
       if (!blocks->hold_a) {
         store_rows(&part, row, held_first + lane, scratch->dot);
+      } else if (turns_values) {
+        store_turned(&part, held_first + lane, row, scratch->dot, (uint8_t *)scratch->strip);
       } else {
         store_columns(&part, held_first + lane, row, scratch->dot,
                       scratch->strip + (size_t)lane * STRIP_COLUMNS + (row - first));
       }
     }
   }
-  if (blocks->hold_a && blocks->job->o.bits != 32) {
+  if (blocks->hold_a && blocks->job->o.bits != 32 && !turns_values) {
     blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
                              STRIP_COLUMNS);
   }

@@ -15,6 +15,7 @@ extern const struct beta_method beta_avx512_words;
 extern const struct beta_method beta_avx512_triples;
 extern const struct beta_method beta_avx512_lookup8;
 extern const struct beta_method beta_avx512_lookup16;
+extern const struct beta_method beta_avx512_ternary;
 extern const struct beta_method beta_avx512_dot;
 
 void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
@@ -34,6 +35,8 @@ void beta_avx512_thresholds(const struct beta_epilogue *epilogue, uint32_t row, 
                             beta_avx512_compare *fewer);
 
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
+void beta_avx512_turn16(const int16_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int16_t *to, size_t to_stride);
+void beta_avx512_turn_bits(const uint8_t *bits, size_t stride, uint32_t rows, uint32_t lanes, uint8_t *to, size_t to_stride);
 
 /* What `words` takes: rows of at most so many words, of all planes together. And `triples`: two bits, and more than a few rows of B. */
 #define BETA_AVX512_WORDS_MAX 4u

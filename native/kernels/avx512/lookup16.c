@@ -5,30 +5,25 @@
  * word permutation of one register, which looks at five bits alone, multiplies 5 elements of 32 held rows. With S the sum over the
  * values whose bit is set (coefficients of formats.h, of the held operand), D = c S + z sum of the streamed values.
  *
- * A word keeps two indices, one in each byte: a load that begins a byte later brings the second to where the permutation looks, and
- * takes no shift, which would be done by the units that permute.
- *
  * The sums of 256 bytes of one sign, and of a sum that begins at -2^15 where they are unsigned, are signed 16-bit numbers. So a chunk is
- * 256 elements, the last of its fives has one, and a dot product of words with (c, 0) or (0, c) then widens, multiplies and adds the
- * sums. Tables are made for a chunk of a few rows at a time, so that they stay in the first-level cache while all held rows go past.
+ * 256 elements, the last of its fives has one, and a dot product of words then widens, multiplies and adds the sums
+ * (lookup16.h). Tables are made for a chunk of a few rows at a time, so that they stay in the first-level cache while all held rows go
+ * past.
  *
  * (Six elements and two registers, vpermi2w, are 192 in place of 160, but Zen 5 begins 1.4 of those and 1.75 of these in a cycle, with
  * the loads and copies that belong to them.)
  */
+#include "kernels/avx512/lookup16.h"
 #include "kernels/avx512/unpack.h"
 
 #if defined(__x86_64__)
 
-#define LANES 32u
 #define ROWS 16u /* streamed at once */
-#define TILE_ROWS 4u   /* whose tables are made at once */
-#define TILE_GROUPS 4u /* held groups that are multiplied at once with them */
 #define COLUMNS 1024u
 #define FIVE 5u
 #define CHUNK 256u /* elements whose tables are made at once */
 #define CHUNK_FIVES 52u /* the last has one element */
 #define QUAD 4u    /* tables that are made together */
-#define VECTOR 64u /* bytes */
 
 static uint32_t chunks_of(const beta_pair *pair) { return (pair->k + CHUNK - 1) / CHUNK; }
 
@@ -49,16 +44,12 @@ static size_t row_bytes(const beta_pair *pair) { return VECTOR + beta_align64((s
 
 static size_t streamed_bytes(const beta_pair *pair) { return ROWS * row_bytes(pair); }
 
-/*
- * 32 words of two indices after each other. Row l lies at word 2 (l mod 16) + l / 16, so that the two words of a 32-bit element end up
- * in two vectors of 16 neighbours.
- */
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   uint64_t bits[BETA_ROW_WORDS_MAX + 4] = {0}; /* zeros behind the last word */
   memset(to, 0, held_bytes(pair));
   for (uint32_t l = 0; l < count; l++) { /* lanes without a row are never read */
     beta_plane_bits(&pair->held, pair->held.row0 + (uint64_t)(first + l) * pair->held.stride, 0, pair->k0, pair->k, bits);
-    uint8_t *lane = to + 4 * (l % 16) + 2 * (l / 16);
+    uint8_t *lane = to + lane_of(l);
     for (uint32_t begin = 0; begin < pair->k; begin += CHUNK) {
       const uint32_t fives = 2 * vectors_at(pair, begin);
       for (uint32_t f = 0; f < fives; f++) {
@@ -141,49 +132,6 @@ static inline __attribute__((always_inline)) void make_tables(const struct patte
   }
 }
 
-/* What tiles of one chunk share. */
-struct chunk {
-  size_t group_bytes;
-  uint32_t vectors; /* of indices */
-  bool first;
-  __m512i start; /* of the sums */
-  int32_t c;
-};
-
-/* One chunk of TILE_ROWS rows and `groups` held groups: dot = constant or dot, plus c sums. */
-static inline __attribute__((always_inline)) void add_chunk(const struct chunk *chunk, const uint8_t *index,
-                                                            const uint8_t *table, const int32_t constant[TILE_ROWS],
-                                                            uint32_t groups, int32_t *dot, size_t dot_stride) {
-  __m512i sum[TILE_ROWS][TILE_GROUPS];
-#pragma GCC unroll 16
-  for (uint32_t i = 0; i < TILE_ROWS * groups; i++) sum[i / groups][i % groups] = chunk->start;
-  for (uint32_t i = 0; i < chunk->vectors; i++, index += VECTOR) {
-#pragma GCC unroll 2
-    for (uint32_t u = 0; u < 2; u++, table += TILE_ROWS * VECTOR) {
-      __m512i at[TILE_GROUPS];
-#pragma GCC unroll 4
-      for (uint32_t v = 0; v < groups; v++) at[v] = _mm512_loadu_si512(index + v * chunk->group_bytes + u);
-#pragma GCC unroll 4
-      for (uint32_t r = 0; r < TILE_ROWS; r++) {
-        const __m512i entries = _mm512_load_si512(table + r * VECTOR);
-#pragma GCC unroll 4
-        for (uint32_t v = 0; v < groups; v++) beta_add_words(&sum[r][v], _mm512_permutexvar_epi16(at[v], entries));
-      }
-    }
-  }
-  const __m512i factor[2] = {_mm512_set1_epi32(chunk->c & 0xFFFF), _mm512_set1_epi32((int32_t)((uint32_t)chunk->c << 16))};
-#pragma GCC unroll 16
-  for (uint32_t i = 0; i < TILE_ROWS * groups; i++) {
-    const uint32_t r = i / groups, v = i % groups;
-    int32_t *at = dot + r * dot_stride + v * LANES;
-#pragma GCC unroll 2
-    for (uint32_t q = 0; q < 2; q++) {
-      const __m512i before = chunk->first ? _mm512_set1_epi32(constant[r]) : _mm512_loadu_si512(at + 16 * q);
-      _mm512_storeu_si512(at + 16 * q, _mm512_dpwssd_epi32(before, sum[r][v], factor[q]));
-    }
-  }
-}
-
 /* TILE_ROWS rows, of which `count` are there. */
 static void multiply_rows(const beta_pair *pair, const struct patterns *patterns, const uint8_t *held, uint32_t groups,
                           const uint8_t *streamed, uint32_t count, int32_t *dot, size_t dot_stride) {
@@ -198,7 +146,10 @@ static void multiply_rows(const beta_pair *pair, const struct patterns *patterns
     if (r < count) memcpy(&sum, streamed + r * row, sizeof sum);
     constant[r] = of.z * sum - of.c[0] * start * (int32_t)chunks_of(pair);
   }
-  struct chunk chunk = {.group_bytes = beta_align64(held_bytes(pair)), .start = _mm512_set1_epi16((int16_t)start), .c = of.c[0]};
+  struct chunk chunk = {.group_bytes = beta_align64(held_bytes(pair)),
+                        .start = _mm512_set1_epi16((int16_t)start),
+                        .c = of.c[0],
+                        .constant = constant};
   for (uint32_t begin = 0; begin < pair->k; begin += CHUNK, held += (size_t)chunk.vectors * VECTOR) {
     const uint8_t *values = streamed + VECTOR + begin;
     chunk.vectors = vectors_at(pair, begin);
@@ -208,11 +159,7 @@ static void multiply_rows(const beta_pair *pair, const struct patterns *patterns
     } else {
       make_tables(patterns, values, row, 2 * chunk.vectors, false, tables);
     }
-    uint32_t v = 0;
-    for (; v + TILE_GROUPS <= groups; v += TILE_GROUPS) {
-      add_chunk(&chunk, held + v * chunk.group_bytes, tables, constant, TILE_GROUPS, dot + v * LANES, dot_stride);
-    }
-    for (; v < groups; v++) add_chunk(&chunk, held + v * chunk.group_bytes, tables, constant, 1, dot + v * LANES, dot_stride);
+    add_chunk(&chunk, held, tables, groups, dot, dot_stride);
   }
 }
 
