@@ -96,9 +96,10 @@ static void test_lines(const struct beta_vector_kernel *k) {
     draw(&r, &v, kind);
     beta_sum_terms(&r.job, &r.terms, 0, 0, 0, r.job.width, x);
     beta_vector_kernel_portable.codes(&r.coder, x, r.job.width, expected);
-    if (beta_lines_of_integers(&r.job, &r.terms, 0, 0, &r.coder, &lines)) {
-      lines.of[0].numbers = (uint8_t *)&window + r.group.terms[0].term.acc_off;
-      compare(k, &r, &lines.of[0], expected, &integers[kind]);
+    if (beta_lines_of_integers(&r.job, &r.terms, 0, &r.coder, &lines)) {
+      beta_line line = r.terms.by_row ? beta_line_of_row(&lines.of[0], 0) : lines.of[0];
+      line.numbers = (uint8_t *)&window + r.group.terms[0].term.acc_off;
+      compare(k, &r, &line, expected, &integers[kind]);
     }
     for (uint32_t i = 0; i < r.job.width; i++) rounded[i] = (float)x[i];
     beta_lines_of_floats(&r.job, &r.coder, &lines);
@@ -130,7 +131,7 @@ static void test_none(const struct beta_vector_kernel *k) {
     window.bias[r.terms.by_row ? 0 : below(r.job.width)] = (float)bad[round % 4];
     r.coder.t = 0;
     r.coder.step = r.coder.inverse = 1;
-    taken += (uint32_t)beta_lines_of_integers(&r.job, &r.terms, 0, 0, &r.coder, &lines);
+    taken += (uint32_t)beta_lines_of_integers(&r.job, &r.terms, 0, &r.coder, &lines);
   }
   check(taken == 0, "%s: no line has an operand that is no number or too large; %u had", k->name, taken);
 }

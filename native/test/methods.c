@@ -165,8 +165,10 @@ static beta_qmm shape(struct bench *bench) {
     job.m = 1 + job.m % 5;
     job.n = 1 + job.n % 5;
   }
-  if ((random >> 50) % 64 == 0) { /* heads of attention: whole tiles, whose results go straight to the output */
-    job.k = 1 + (random >> 8) % 160;
+  const bool head = (random >> 50) % 32 == 0; /* of attention: whole tiles, whose results go straight to the output */
+  const bool whole = head && (random >> 55 & 1) != 0; /* of words */
+  if (head) {
+    job.k = whole ? 64 * (1 + (random >> 8) % 4) : 1 + (random >> 8) % 160;
     job.m = 60 + (random >> 20) % 80;
     job.n = 32 * (1 + (random >> 28) % 4);
   }
@@ -175,7 +177,7 @@ static beta_qmm shape(struct bench *bench) {
     job.m = job.n;
     job.n = m;
   }
-  if ((random >> 41 & 1) != 0) job.k0 = (random >> 42) % 128;
+  if ((random >> 41 & 1) != 0) job.k0 = whole ? 64 : (random >> 42) % 128;
   return job;
 }
 

@@ -13,45 +13,61 @@ static void before_activation(const beta_job *job, uint32_t sequence, uint32_t r
   beta_sum_terms(job, &terms, sequence, row, 0, job->width, x);
 }
 
-/* Codes of one block of a row by a line, and of chunks in doubt by their real values. */
-static void code_block(const beta_job *job, const beta_line *all, unsigned consumer, const beta_coder *coder, uint32_t sequence, uint32_t row,
-                       uint32_t begin, uint8_t *codes) {
+/*
+ * Codes of columns of a row by a line, and of chunks in doubt by their real values; to codes[0] and on. The columns are those of one block
+ * of the accumulators.
+ */
+static void code_columns(const beta_job *job, beta_line line, unsigned consumer, const beta_coder *coder, uint32_t sequence, uint32_t row,
+                         uint32_t begin, uint32_t width, uint8_t *codes) {
   const beta_step_term *t = &job->g->terms[0].term;
-  const beta_terms terms = terms_of(job);
   uint16_t doubtful[BETA_STEP_WIDTH_MAX / BETA_LINE_CHUNK];
-  beta_line line = *all;
-  line.numbers = (const uint8_t *)beta_at(job->v, t->acc_off) + (size_t)row * t->acc_stride + (size_t)(begin / t->block) * t->block_stride;
+  line.numbers = (const uint8_t *)beta_at(job->v, t->acc_off) + beta_acc_at(t, row, begin);
   if (line.slopes) line.slopes += begin;
   if (line.bases) line.bases += begin;
   if (line.floors) line.floors += begin;
-  const uint32_t doubts = job->v->kernel->line_codes(&line, t->block, codes + begin, doubtful);
+  const uint32_t doubts = job->v->kernel->line_codes(&line, width, codes, doubtful);
   for (uint32_t i = 0; i < doubts; i++) {
     double x[2 * BETA_LINE_CHUNK];
-    const uint32_t from = doubtful[i] * BETA_LINE_CHUNK, left = t->block - from, width = left < BETA_LINE_CHUNK ? left : BETA_LINE_CHUNK;
-    beta_sum_terms(job, &terms, sequence, row, begin + from, begin + from + width, x);
-    beta_code_part(job->v, &job->g->consumers[consumer], coder, x, begin + from, width, codes);
+    const beta_terms terms = terms_of(job);
+    const uint32_t from = doubtful[i] * BETA_LINE_CHUNK, left = width - from, some = left < BETA_LINE_CHUNK ? left : BETA_LINE_CHUNK;
+    beta_sum_terms(job, &terms, sequence, row, begin + from, begin + from + some, x);
+    beta_code_part(job->v, &job->g->consumers[consumer], coder, x, begin + from, some, codes + from);
   }
 }
+
+/*
+ * Columns that are gone through together. The engine leaves its results panel by panel, so the last columns of all rows are those that
+ * are still in the second-level cache: they come first.
+ */
+#define PANEL_COLUMNS 1024u
 
 /* Codes straight from the integers, where lines decide them (line.c). */
 static void emit_codes(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found) {
   const beta_group *g = job->g;
   const unsigned consumers = g->step.header.consumers;
   const beta_terms terms = terms_of(job);
-  const uint32_t block = g->terms[0].term.block;
+  const uint32_t block = g->terms[0].term.block, width = job->width;
   uint8_t codes[BETA_STEP_WIDTH_MAX];
   beta_coder coders[BETA_STEP_CONSUMERS_MAX];
   beta_lines lines;
   for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &g->consumers[c], found[c]);
-  for (uint32_t row = begin; row < end; row++) {
-    if ((row == begin || terms.by_row) && !beta_lines_of_integers(job, &terms, sequence, row, coders, &lines)) {
-      beta_emit_rows(job, sequence, row, terms.by_row ? row + 1 : end, found);
-      if (!terms.by_row) return;
-      continue;
-    }
-    for (unsigned c = 0; c < consumers; c++) {
-      for (uint32_t at = 0; at < job->width; at += block) code_block(job, &lines.of[c], c, &coders[c], sequence, row, at, codes);
-      beta_leave_codes(job->v, &g->consumers[c], &coders[c], codes, job->width, row);
+  if (!beta_lines_of_integers(job, &terms, sequence, coders, &lines)) {
+    beta_emit_rows(job, sequence, begin, end, found);
+    return;
+  }
+  const uint32_t panel = block == width && !terms.by_row ? PANEL_COLUMNS : width;
+  for (uint32_t left = (width + panel - 1) / panel; left-- > 0;) {
+    const uint32_t from = left * panel, until = width - from < panel ? width : from + panel;
+    for (uint32_t row = begin; row < end; row++) {
+      for (unsigned c = 0; c < consumers; c++) {
+        const beta_line line = terms.by_row ? beta_line_of_row(&lines.of[c], row) : lines.of[c];
+        for (uint32_t at = from, some; at < until; at += some) {
+          some = block < until - at ? block : until - at;
+          code_columns(job, line, c, &coders[c], sequence, row, at, some, codes + (at - from));
+        }
+        beta_leave_part(job->v, &g->consumers[c], codes, from, until - from, row);
+        if (left == 0) beta_leave_sum(job->v, &g->consumers[c], &coders[c], width, row);
+      }
     }
   }
 }

@@ -146,12 +146,18 @@ static void range_staged(const beta_job *job, uint32_t sequence, uint32_t begin,
 }
 
 /* The scores of a near row that get a 1 are the largest: as many distances as there are ones. */
-static void leave_ones(const beta_job *job, const beta_scores *r, uint32_t row, double ones) {
+static void leave_ones(const beta_job *job, const beta_scores *r, uint32_t row, const uint8_t *decided) {
   const beta_step_quantise *q = &job->g->consumers[0];
   uint8_t *plane = (uint8_t *)beta_at(job->v, q->out_off) + (size_t)row * q->out_stride;
-  const uint32_t furthest = ones < 1 ? 0 : (uint32_t)ones - 1;
-  if (ones < 1) memset(plane, 0, (r->tokens + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES);
-  else job->v->kernel->reach(r->scores, r->int16, r->tokens, r->most - (int32_t)(furthest < r->furthest ? furthest : r->furthest), plane);
+  uint32_t ones = 0;
+  for (uint32_t i = 0; i <= r->furthest; i += 8) {
+    uint64_t eight;
+    memcpy(&eight, decided + i, sizeof eight);
+    if (r->furthest - i < 7) eight &= ~UINT64_C(0) >> 8 * (7 - (r->furthest - i)); /* byte 0 is the lowest */
+    ones += (uint32_t)(eight * UINT64_C(0x0101010101010101) >> 56);
+  }
+  if (ones == 0) memset(plane, 0, (r->tokens + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES);
+  else job->v->kernel->reach(r->scores, r->int16, r->tokens, r->most - (int32_t)(ones - 1), plane);
 }
 
 /* How probabilities become codes. */
@@ -221,17 +227,14 @@ static void emit_staged(const beta_job *job, uint32_t sequence, uint32_t begin, 
   uint8_t codes[BETA_STEP_WIDTH_MAX], decided[STAGE_ROWS][BETA_DISTANCES] = {{0}};
   stage t;
   for (uint32_t row = begin; row < end; row += t.count) {
-    double ones[STAGE_ROWS];
     survey(job, row, end, again, &t);
     for (uint32_t i = 0; i < t.count; i++) {
-      if (!t.near[i]) continue;
-      if (one_bit) ones[i] = kernel->decide(&by.coder, all->exponentials.real, t.inverse[i], t.row[i].furthest / 16 + 1, decided[i]);
-      else decide_distances(job, &by, &t.row[i], t.inverse[i], decided[i]);
+      if (t.near[i]) decide_distances(job, &by, &t.row[i], t.inverse[i], decided[i]);
     }
     for (uint32_t i = 0; i < t.count; i++) {
       const beta_scores *r = &t.row[i];
       if (t.near[i] && one_bit) {
-        leave_ones(job, r, row + i, ones[i]);
+        leave_ones(job, r, row + i, decided[i]);
         continue;
       }
       if (all_zero) memset(codes, 0, job->width);

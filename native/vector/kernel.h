@@ -144,7 +144,7 @@ struct beta_vector_kernel {
    * each is within 2^-24 * (6 + 2.1 y) of itself, or below 2^-125; the sum within 2^-24 * (12 + 2.1 log2(width) + width/16).
    */
   float (*approximate)(const void *scores, bool int16, uint32_t width, int32_t most, double scale, float *e);
-  /* most - score, each at most 255. */
+  /* most - score, each at most 255; there is room up to a multiple of 128 distances. */
   void (*distances)(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances);
   /* Sum of the exponentials of distances up to `furthest`. */
   int64_t (*total)(const beta_exponentials *exponentials, const uint8_t *distances, uint32_t width, uint32_t furthest);

@@ -4,14 +4,14 @@
  * A code is rne(clip((s*D + rest) / step)) in double. A line computes q = slope*D + base, both rounded from double. With u = 2^-24, Q the
  * exact value in front of clipping and W the sum of the magnitudes of what base is made of, over step: the slope, D and their product
  * are each within u of themselves, and |s*D / step| <= |Q| + W; the base is within u*W, and the sum within u*|q|. So q is within
- * u*(5|Q| + 4W) of Q, to first order. Clipping takes |Q| to at most C, the largest code or bound, and keeps two numbers at least as near.
+ * u*(4|Q| + 4W) of Q, to first order. Clipping takes |Q| to at most C, the largest code or bound, and keeps two numbers at least as near.
  * ERROR has room for the rest: higher orders, and the roundings of double that the definition itself has.
  */
 #include <math.h>
 
 #include "vector.h"
 
-#define ERROR(code, weight) (8 * 0x1p-24 * ((code) + (weight)) + 0x1p-22)
+#define ERROR(code, weight) (4.5 * 0x1p-24 * ((code) + (weight)) + 0x1p-22)
 /* A line that leaves more than this in doubt is none. */
 #define ERROR_MAX 0.125
 /* Beyond, single precision could overflow. Slopes may be as small as they like: D is an integer. */
@@ -66,20 +66,10 @@ void beta_lines_of_floats(const beta_job *job, const beta_coder *coders, beta_li
     lines->decides[c] = line_of_floats(job, &job->g->consumers[c], &coders[c], lines, &lines->of[c]);
 }
 
-/* One line for a row: where everything but the integers is that of the row. */
-static int line_of_row(const beta_sum *s, const beta_coder *c, beta_line *line) {
-  const double rest = (s->has_constant ? s->constant : 0) + (s->has_bias_of_row ? s->bias_of_row : 0);
-  const double apart = (s->has_constant ? fabs(s->constant) : 0) + (s->has_bias_of_row ? fabs(s->bias_of_row) : 0) + fabs(c->t);
-  const double slope = s->scale * c->inverse;
-  line->slope = (float)slope;
-  line->base = (float)((rest - c->t) * c->inverse);
-  return settle(c, fabs(slope), apart * c->inverse, 0, line);
-}
-
-static int line_of_columns(const beta_job *job, const beta_sum *s, const beta_coder *c, beta_lines *lines, beta_line *line) {
+static int line_of_channels(const beta_job *job, const beta_sum *s, const beta_coder *c, beta_lines *lines, beta_line *line) {
   double weight = 0, steepest = fabs(s->scale * c->inverse);
-  float *slopes = s->scales ? columns(lines, job->width) : NULL, *bases = columns(lines, job->width);
-  float *floors = s->relu && c->shift ? columns(lines, job->width) : NULL;
+  float *slopes = s->scales ? columns(lines, s->width) : NULL, *bases = columns(lines, s->width);
+  float *floors = s->relu && c->shift ? columns(lines, s->width) : NULL;
   if (bases == NULL || (s->scales && slopes == NULL) || (s->relu && c->shift && floors == NULL)) return 0;
   beta_coder lowest = *c;
   lowest.low = line->low;
@@ -91,11 +81,11 @@ static int line_of_columns(const beta_job *job, const beta_sum *s, const beta_co
   return job->v->kernel->line_columns(s, &lowest, &steepest, &weight, slopes, bases, floors) && settle(c, steepest, weight, 0, line);
 }
 
-int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, const beta_coder *coders,
-                           beta_lines *lines) {
-  const beta_step_term *t = &job->g->terms[0].term;
-  beta_sum s = beta_sum_of(job, t, terms, sequence, row, 1);
-  s.width = job->width;
+int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, const beta_coder *coders, beta_lines *lines) {
+  /* By rows, all scales, sums and biases are there as for columns, so the same makes them channels. */
+  const beta_terms channels = {.bias_off = terms->bias_off, .relu = terms->relu};
+  beta_sum s = beta_sum_of(job, &job->g->terms[0].term, &channels, sequence, 0, 1);
+  s.width = terms->by_row ? job->rows : job->width;
   lines->used = 0;
   for (unsigned i = 0; i < job->g->step.header.consumers; i++) {
     const beta_coder *c = &coders[i];
@@ -104,7 +94,15 @@ int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_
     *line = (beta_line){.type = s.acc_int16 ? BETA_INT16 : BETA_INT32};
     bound(c, line);
     if (s.relu && !c->shift) line->low = (float)fmax(line->low, fmin(-c->t * c->inverse, line->high));
-    if (terms->by_row ? !line_of_row(&s, c, line) : !line_of_columns(job, &s, c, lines, line)) return 0;
+    if (!line_of_channels(job, &s, c, lines, line)) return 0;
   }
   return 1;
+}
+
+beta_line beta_line_of_row(const beta_line *channels, uint32_t row) {
+  beta_line line = *channels;
+  if (channels->slopes) line.slope = channels->slopes[row];
+  line.base = channels->bases[row];
+  line.slopes = line.bases = NULL;
+  return line;
 }

@@ -41,9 +41,8 @@ static void add_row_offset(const beta_job *job, const beta_step_term *t, uint32_
 }
 
 beta_sum beta_sum_part(beta_sum sum, const beta_step_term *t, uint32_t row, uint32_t begin, uint32_t width) {
-  const uint32_t acc_bytes = beta_acc_bytes(t->acc_int16);
   sum.width = width;
-  sum.acc = (const uint8_t *)sum.acc + (size_t)row * t->acc_stride + (size_t)(begin / t->block) * t->block_stride + (size_t)(begin % t->block) * acc_bytes;
+  sum.acc = (const uint8_t *)sum.acc + beta_acc_at(t, row, begin);
   if (sum.scales) sum.scales += begin;
   if (sum.sums) sum.sums += begin;
   if (sum.sums_int32) sum.sums_int32 += begin;

@@ -104,6 +104,10 @@ typedef struct beta_terms {
 
 /* Columns [begin, end) of a row, the first of them to x[0]. */
 void beta_sum_terms(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, uint32_t begin, uint32_t end, double *x);
+/* Bytes from a term's accumulators to the one of a column of a row. */
+static inline size_t beta_acc_at(const beta_step_term *t, uint32_t row, uint32_t column) {
+  return (size_t)row * t->acc_stride + (size_t)(column / t->block) * t->block_stride + (size_t)(column % t->block) * beta_acc_bytes(t->acc_int16);
+}
 /* What one term adds to a row, but for its place and the offsets of its blocks; with what follows the last term. */
 beta_sum beta_sum_of(const beta_job *job, const beta_step_term *term, const beta_terms *terms, uint32_t sequence, uint32_t row, int last);
 /* That for `width` columns from `begin` on, inside one block. */
@@ -123,10 +127,14 @@ beta_coder beta_coder_of(const beta_vector *v, const beta_step_quantise *q, beta
  */
 void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const beta_line *line, const double *x,
                        const float *rounded, uint32_t width, uint32_t row);
-/* The same for codes that are there; `codes` has room for whole blocks. */
+/* Leaves planes of codes, columns `begin`, a multiple of a block, and on; `codes` has room for whole blocks. */
+void beta_leave_part(const beta_vector *v, const beta_step_quantise *q, uint8_t *codes, uint32_t begin, uint32_t width, uint32_t row);
+/* Leaves the sum of a row whose planes are there, where the record wants it. */
+void beta_leave_sum(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint32_t width, uint32_t row);
+/* Both, of a whole row. */
 void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint8_t *codes, uint32_t width, uint32_t row);
 
-/* Quantises `width` elements of a row from `begin` on, x[0] the first of them, to `codes` of the whole row. */
+/* Quantises `width` elements of a row from column `begin` on, x[0] and codes[0] the first of them. */
 void beta_code_part(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, uint32_t begin, uint32_t width,
                     uint8_t *codes);
 
@@ -144,11 +152,12 @@ typedef struct beta_lines {
 /* Lines for rows of real values in single precision. */
 void beta_lines_of_floats(const beta_job *job, const beta_coder *coders, beta_lines *lines);
 /*
- * Lines for the integers of a step of one term without offsets of blocks: of row `row` where the terms are by row, else of all rows.
- * Returns whether every consumer has one.
+ * Lines for the integers of a step of one term without offsets of blocks, whose channels are its columns, or its rows where the terms are
+ * by row; without shifts then. Returns whether every consumer has one.
  */
-int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, const beta_coder *coders, beta_lines *lines);
-
+int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, const beta_coder *coders, beta_lines *lines);
+/* The line of one row, of a line whose channels are rows. */
+beta_line beta_line_of_row(const beta_line *channels, uint32_t row);
 /*
  * A line for numbers that are each within `error` of what they stand for, in units of codes, besides what a line's own arithmetic adds;
  * without a shift. For each of them its slope may be set anew, as long as it is within that error.

@@ -102,6 +102,7 @@ export class BetaClient {
     this.#replyTopic = replyTopic;
     this.#codec = codec;
     this.#fleet.onGone = () => this.#pending.elsewhere();
+    this.#fleet.onBack = (node) => this.#pending.back(node);
     connection.mqtt.on('message', (topic, payload, { properties = {} }) => {
       if (topic === this.#replyTopic)
         this.#pending.accept(payload, codecOf(properties.contentType) ?? 'json', properties.correlationData);
@@ -274,9 +275,11 @@ export class BetaClient {
     };
     signal?.addEventListener('abort', cancel, { once: true });
     try {
+      const parsed = parseTopic(topic);
       const question = {
         topic,
-        anyNode: parseTopic(topic)?.kind === 'model-infer',
+        anyNode: parsed?.kind === 'model-infer',
+        node: parsed?.kind === 'node-infer' ? parsed.node : undefined,
         read: (body: unknown) => read(schema, body),
         send: async () => {
           if (await this.#publish(topic, id, bytes, until)) await this.#nobody(topic, id);

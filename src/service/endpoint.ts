@@ -1,5 +1,6 @@
 /** The MQTT side of the daemon: requests in, exactly one answer out. */
 import { randomBytes } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { IClientPublishOptions, IPublishPacket } from 'mqtt';
 import { bounded } from '../client/bounded.js';
 import { redact } from '../client/broker-url.js';
@@ -223,10 +224,11 @@ export class Endpoint {
   /** Waits until every request that arrived is answered and the broker has the answer; false if `ms` are not enough. */
   async settled(ms: number): Promise<boolean> {
     const deadline = Date.now() + ms;
-    while (this.#open.size > 0) {
+    while (this.#open.size > 0 || this.#inbox.waiting > 0) {
       const left = deadline - Date.now();
       if (left <= 0) return false;
       await bounded(Promise.allSettled(this.#open), left, '').catch(() => undefined);
+      await turn();
     }
     return true;
   }

@@ -143,9 +143,9 @@ static void complete(struct emulator *emulator) {
   beta_emulator_update_irq(emulator);
 }
 
-/* Once HEAD is in everybody's sight, whoever waits for it either sees it or is seen. */
+/* Stored once more, HEAD is in everybody's sight before anything else is loaded: whoever waits for it either sees it or is seen. */
 static void tell(struct emulator *emulator) {
-  atomic_thread_fence(memory_order_seq_cst);
+  emulator_store(emulator, BETA_REG_HEAD, emulator_load(emulator, BETA_REG_HEAD));
   beta_emulator_update_irq(emulator);
 }
 

@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/blocks.h"
 #include "kernels/formats.h"
@@ -22,6 +23,16 @@ void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, ui
 
 void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
                             uint32_t columns, const int16_t *dot, size_t stride);
+
+/*
+ * One-bit outputs as comparisons, from products of `size` bytes: `words` for whole words of 64 output bits, `fewer` for at most `step`
+ * columns that lie inside a block. Both write `count` columns from `column` on of all rows; `dot` is the first one's product.
+ */
+typedef void beta_avx512_compare(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
+                                 const void *dot, size_t stride);
+void beta_avx512_thresholds(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
+                            const void *dot, size_t stride, size_t size, uint32_t step, beta_avx512_compare *words,
+                            beta_avx512_compare *fewer);
 
 void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
 void beta_avx512_turn16(const int16_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int16_t *to, size_t to_stride);
@@ -68,19 +79,19 @@ static inline __m512i beta_load_words(const uint8_t *const row[8], uint64_t at) 
 /* Which eight rows: `row` and its neighbour, `neighbour` rows further on, and three more such pairs, each `step` rows behind the one before. */
 struct beta_eight {
   uint32_t row, neighbour, step;
-  uint32_t last; /* the last row that there is: it stands in for those behind it */
+  uint32_t last; /* the last row that there is: those behind it are zeros */
 };
 
 static inline __m512i beta_load_eight_of_fewer(const beta_matrix *matrix, struct beta_eight eight, uint64_t at) {
-  const uint8_t *row[8];
-  for (uint32_t i = 0; i < 8; i++) {
+  uint64_t words[8] = {0};
+  for (uint32_t i = 0; i < 8 && eight.row <= eight.last; i++) {
     const uint32_t r = eight.row + i / 2 * eight.step + i % 2 * eight.neighbour;
-    row[i] = matrix->row0 + (uint64_t)(r < eight.last ? r : eight.last) * matrix->stride;
+    if (r <= eight.last) memcpy(&words[i], matrix->row0 + r * matrix->stride + at, sizeof words[i]);
   }
-  return beta_load_words(row, at);
+  return _mm512_loadu_si512(words);
 }
 
-/* The word at `at` of eight rows of a matrix. As a rule all are there, and their addresses are sums of a few. */
+/* The word at `at` of eight rows of a matrix. As a rule all are there, and their addresses are sums of a few numbers. */
 static inline __m512i beta_load_eight(const beta_matrix *matrix, struct beta_eight eight, uint64_t at) {
   if (eight.row + 3 * eight.step + eight.neighbour > eight.last) return beta_load_eight_of_fewer(matrix, eight, at);
   const uint64_t step = eight.step * matrix->stride;

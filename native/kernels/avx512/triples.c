@@ -94,9 +94,11 @@ static inline void turn(__m512i x[8]) {
 }
 
 /*
- * Even bytes of a vector are lanes 0 to 31, odd ones 32 to 63. Sums in bytes then become 16 bits wide in the order of the lanes
- * without a permutation.
+ * Eights of a vector's bytes are lanes of the lower and of the upper half of a group in turn. Two vectors of sums in bytes, unpacked
+ * beside each other, are then pairs in the order of the lanes, which one instruction adds up to 16 bits.
  */
+static inline uint32_t lane_of(uint32_t eight) { return eight / 2 * 8 + eight % 2 * 32; }
+
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   const uint32_t words = words_of(pair);
   const bool turned = pair->streamed.encoding == BETA_ENC_U;
@@ -109,8 +111,7 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
     __m512i low[8], high[8];
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < 8; i++) {
-      /* Lanes without a row repeat the last one: their results are never read. */
-      const struct beta_eight rows = {first + 4 * i, 32, 1, first + count - 1};
+      const struct beta_eight rows = {first + lane_of(i), 1, 2, first + count - 1};
       low[i] = beta_load_eight(&pair->held, rows, beta_word_offset(&pair->held, word, 0));
       high[i] = beta_load_eight(&pair->held, rows, beta_word_offset(&pair->held, word, 1));
       if (!turned) continue;
@@ -131,14 +132,13 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   }
   _Alignas(64) int16_t sum[LANES];
   for (uint32_t i = 0; i < 8; i++) {
-    _mm_store_si128((__m128i *)(void *)(sum + 8 * i), _mm512_cvtepi64_epi16(values[i]));
+    _mm_store_si128((__m128i *)(void *)(sum + lane_of(i)), _mm512_cvtepi64_epi16(values[i]));
   }
-  const __m512i even = _mm512_slli_epi16(beta_iota16(), 1), odd = _mm512_add_epi16(even, _mm512_set1_epi16(1));
   const __m512i bias = _mm512_set1_epi16((short)(BIAS * LOOKUPS * words));
-  const __m512i a = _mm512_load_si512(sum), b = _mm512_load_si512(sum + 32);
-  const __m512i lower = _mm512_permutex2var_epi16(a, even, b), upper = _mm512_permutex2var_epi16(a, odd, b);
-  _mm512_store_si512(to, _mm512_add_epi16(bias, _mm512_add_epi16(lower, lower)));
-  _mm512_store_si512(to + VECTOR, _mm512_add_epi16(bias, _mm512_add_epi16(upper, upper)));
+  for (uint32_t half = 0; half < 2; half++) {
+    const __m512i twice = _mm512_slli_epi16(_mm512_load_si512(sum + 32 * half), 1);
+    _mm512_store_si512(to + VECTOR * half, _mm512_add_epi16(bias, twice));
+  }
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
@@ -151,7 +151,6 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
     const __m512i mask = mask_of(pair, w);
     uint16_t *out = (uint16_t *)(void *)to + w * step_size(1);
     for (uint32_t r = 0; r < count; r += ROW_STEP, out += step_size(words)) {
-      /* Rows behind the last repeat it, too: what is laid out says where to read. */
       const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
       const __m512i low = _mm512_and_si512(beta_load_eight(&matrix, rows, low_at), mask);
       const __m512i high = _mm512_and_si512(_mm512_xor_si512(beta_load_eight(&matrix, rows, high_at), over), mask);
@@ -203,7 +202,7 @@ static inline __attribute__((always_inline)) void add_chunk(const uint8_t *const
 static inline __attribute__((always_inline)) void multiply_tile(const uint8_t *held, size_t group_bytes, uint32_t groups,
                                                                 const uint16_t *lines, uint32_t words, int16_t *dot,
                                                                 size_t dot_stride) {
-  const __m512i half[2] = {_mm512_set1_epi16(1), _mm512_set1_epi16(0x100)}; /* even and odd bytes */
+  const __m512i ones = _mm512_set1_epi8(1);
   const uint8_t *numbers[2] = {held + 2 * VECTOR, held + group_bytes + 2 * VECTOR};
   const uint8_t *term = held; /* what sums are added to: terms, then the sums of the words before */
   size_t term_row = 0, term_group = group_bytes;
@@ -219,12 +218,13 @@ static inline __attribute__((always_inline)) void multiply_tile(const uint8_t *h
     for (uint32_t r = 0; r < ROW_STEP; r++) {
 #pragma GCC unroll 2
       for (uint32_t g = 0; g < groups; g++) {
+        const __m512i pairs[2] = {_mm512_unpacklo_epi8(sum[0][r][g], sum[1][r][g]),
+                                  _mm512_unpackhi_epi8(sum[0][r][g], sum[1][r][g])};
 #pragma GCC unroll 2
         for (uint32_t h = 0; h < 2; h++) {
-          const __m512i chunks = _mm512_add_epi16(_mm512_maddubs_epi16(half[h], sum[0][r][g]),
-                                                  _mm512_maddubs_epi16(half[h], sum[1][r][g]));
           const __m512i before = _mm512_loadu_si512(term + r * term_row + g * term_group + VECTOR * h);
-          _mm512_storeu_si512(dot + r * dot_stride + LANES * g + 32 * h, _mm512_add_epi16(before, chunks));
+          const __m512i both = _mm512_add_epi16(before, _mm512_maddubs_epi16(ones, pairs[h]));
+          _mm512_storeu_si512(dot + r * dot_stride + LANES * g + 32 * h, both);
         }
       }
     }

@@ -1,31 +1,5 @@
 /* Rows of scores. Those in double are written in lanes; those in integers in C that compilers turn into vectors. */
 
-#define EACH_SCORE(type, body)                        \
-  do {                                                \
-    const type *score = scores;                       \
-    for (uint32_t i = 0; i < width; i++) body;        \
-  } while (0)
-
-static void extremes(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most) {
-  if (int16) {
-    int16_t low = INT16_MAX, high = INT16_MIN;
-    EACH_SCORE(int16_t, {
-      low = score[i] < low ? score[i] : low;
-      high = score[i] > high ? score[i] : high;
-    });
-    *least = low;
-    *most = high;
-  } else {
-    int32_t low = INT32_MAX, high = INT32_MIN;
-    EACH_SCORE(int32_t, {
-      low = score[i] < low ? score[i] : low;
-      high = score[i] > high ? score[i] : high;
-    });
-    *least = low;
-    *most = high;
-  }
-}
-
 static void powers(double scale, beta_exponentials *e) {
   double digit[LANES];
   for (unsigned j = 0; j < LANES; j++) digit[j] = j;
@@ -111,12 +85,38 @@ static double weigh_moved(const void *scores, bool int16, uint32_t width, const 
   return sums_total(s);
 }
 
+#ifndef LANES_TABLES
+#define EACH_SCORE(type, body)                        \
+  do {                                                \
+    const type *score = scores;                       \
+    for (uint32_t i = 0; i < width; i++) body;        \
+  } while (0)
+
+static void extremes(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most) {
+  if (int16) {
+    int16_t low = INT16_MAX, high = INT16_MIN;
+    EACH_SCORE(int16_t, {
+      low = score[i] < low ? score[i] : low;
+      high = score[i] > high ? score[i] : high;
+    });
+    *least = low;
+    *most = high;
+  } else {
+    int32_t low = INT32_MAX, high = INT32_MIN;
+    EACH_SCORE(int32_t, {
+      low = score[i] < low ? score[i] : low;
+      high = score[i] > high ? score[i] : high;
+    });
+    *least = low;
+    *most = high;
+  }
+}
+
 static void distances(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances) {
   if (int16) EACH_SCORE(int16_t, distances[i] = (uint8_t)(most - score[i]));
   else EACH_SCORE(int32_t, distances[i] = (uint8_t)(most - score[i]));
 }
 
-#ifndef LANES_TABLES
 static int64_t total(const beta_exponentials *exponentials, const uint8_t *distances, uint32_t width, uint32_t furthest) {
   (void)furthest;
   int64_t four[4] = {0};

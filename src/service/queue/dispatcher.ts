@@ -94,6 +94,7 @@ export class Dispatcher {
   readonly #crashes = new WeakMap<Request, number>();
   #timer: NodeJS.Timeout | undefined;
   #due = Number.POSITIVE_INFINITY;
+  #pumping = false;
   #deadlines = 0;
   #expired = 0;
 
@@ -157,7 +158,17 @@ export class Dispatcher {
       if (ask.deadline !== undefined) this.#deadlines += parts.size;
       if (ask.cancel) ask.cancel.onAsked = () => this.#settle(request, cancelled());
       if (parts.size === 0) this.#finish(request);
-      else this.pump();
+      else this.#pumpSoon();
+    });
+  }
+
+  /** Requests that come in one turn of the event loop go to an idle engine together, not the first of them alone. */
+  #pumpSoon(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    setImmediate(() => {
+      this.#pumping = false;
+      this.pump();
     });
   }
 
