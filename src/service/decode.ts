@@ -49,7 +49,8 @@ export function decodePayload(payload: Uint8Array, maxBytes: number, contentType
       ),
     );
   const problem = complexityProblem(payload, codec);
-  if (problem !== undefined) return failed(new RequestFailure('bad_request', `the payload ${problem}`));
+  if (problem !== undefined)
+    return failed(new RequestFailure(codec === 'json' ? 'bad_json' : 'bad_cbor', `the payload ${problem}`));
   try {
     const body = decodeBytes(payload, codec);
     return { address: addressOf(body), codec, body, failure: undefined };

@@ -62,7 +62,7 @@ describe('the structure of a payload', () => {
     const payload = Buffer.from(`{"id": 7, "replyTo": "me", "x": ${'['.repeat(100_000)}`);
     expect(decodePayload(payload, 2 ** 20)).toMatchObject({
       address: { id: 7, replyTo: 'me' },
-      failure: { code: 'bad_request', message: expect.stringContaining('nested deeper than 32') },
+      failure: { code: 'bad_json', message: expect.stringContaining('nested deeper than 32') },
     });
   });
 });
