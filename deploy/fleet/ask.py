@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks a fleet with paho-mqtt (2.x, MQTT 5): python3 ask.py [text...]"""
+"""Asks a fleet with paho-mqtt (1.6, as Debian 12 has it, or 2; MQTT 5): python3 ask.py [text...]"""
 import json
 import sys
 import uuid
@@ -12,7 +12,9 @@ texts = sys.argv[1:] or ["transfer ten dollars to my savings account", "what is 
 reply = f"beta/1/reply/{uuid.uuid4().hex}"
 waiting = {}
 
-client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+# Since 2.0 the form of the callbacks is chosen; 1.6 has this form for MQTT 5 alone.
+form = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []
+client = mqtt.Client(*form, protocol=mqtt.MQTTv5)
 
 
 def on_connect(client, userdata, flags, reason, properties):

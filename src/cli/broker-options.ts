@@ -1,6 +1,7 @@
 /** How a command finds its broker: the same options everywhere, also from the environment. */
 import { type Command, Option } from 'commander';
-import type { BetaClient, ClientOptions } from '../client/client.js';
+import type { BetaClient } from '../client/client.js';
+import type { ClientOptions } from '../client/options.js';
 import { EXIT, type ExitCode } from './exit.js';
 import { note, printJson } from './output.js';
 

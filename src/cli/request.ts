@@ -1,6 +1,7 @@
 /** `beta request`: asks a node over MQTT. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { BetaClient, RequestOptions } from '../client/client.js';
+import type { BetaClient } from '../client/client.js';
+import type { RequestOptions } from '../client/options.js';
 import type { Answer, Priority, Result } from '../client/wire.js';
 import { type BrokerFlags, brokerOptions, withClient } from './broker-options.js';
 import { EXIT, type ExitCode } from './exit.js';

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import type { z } from 'zod';
 import { bounded } from './bounded.js';
-import { type Connection, closeConnection, connectBroker, type Tls } from './connection.js';
+import { checkName, readAs } from './checks.js';
+import { type Connection, closeConnection, connectBroker } from './connection.js';
 import { ConnectError, RequestError } from './errors.js';
 import { Fleet, type NodeStatus } from './fleet.js';
 import {
@@ -12,8 +13,8 @@ import {
   type Single,
   type TextPair,
   type TokenInput,
-  type Wishes,
 } from './inputs.js';
+import type { ClientOptions, RequestOptions, StreamOptions } from './options.js';
 import { PendingRequests } from './pending.js';
 import { SendWindow } from './send-window.js';
 import {
@@ -30,7 +31,6 @@ import {
   encodeBytes,
   filters,
   type LabelResult,
-  NAME_PATTERN,
   parseTopic,
   type Result,
   type Telemetry,
@@ -41,35 +41,6 @@ import {
   topics,
   type Verb,
 } from './wire.js';
-
-export interface ClientOptions {
-  readonly username?: string | undefined;
-  readonly password?: string | undefined;
-  /** For mqtts://: certificate authorities, client certificate and key, PEM. */
-  readonly tls?: Tls | undefined;
-  /** Part of the reply topic, so letters, digits, `-` and `_` only. Default: a random one. */
-  readonly clientId?: string | undefined;
-  /** Forces MQTT 5 or 3.1.1 (4); by default 5 is tried first. */
-  readonly protocolVersion?: 4 | 5 | undefined;
-  /** Bound for connecting, milliseconds (default 10 000). */
-  readonly connectTimeoutMs?: number | undefined;
-  /** How payloads are written; CBOR needs MQTT 5 (default JSON). */
-  readonly codec?: Codec | undefined;
-}
-
-export interface RequestOptions extends Wishes {
-  /** Asks this node; by default whichever node serves the model. */
-  readonly node?: string | undefined;
-  /** Bound for the answer, milliseconds (default 30 000). */
-  readonly timeoutMs?: number | undefined;
-  /** Takes the request back: it rejects with `cancelled`, and a node that has not run it yet will not. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface StreamOptions extends RequestOptions {
-  /** Requests under way at once (default 64); nodes make batches of them. */
-  readonly concurrency?: number | undefined;
-}
 
 type AnyAnswer = Answer<Result> | BatchAnswer<Result>;
 
@@ -102,6 +73,7 @@ export class BetaClient {
     this.#replyTopic = replyTopic;
     this.#codec = codec;
     this.#fleet.onGone = () => this.#pending.elsewhere();
+    this.#fleet.onBack = (node) => this.#pending.back(node);
     connection.mqtt.on('message', (topic, payload, { properties = {} }) => {
       if (topic === this.#replyTopic)
         this.#pending.accept(payload, codecOf(properties.contentType) ?? 'json', properties.correlationData);
@@ -274,10 +246,12 @@ export class BetaClient {
     };
     signal?.addEventListener('abort', cancel, { once: true });
     try {
+      const parsed = parseTopic(topic);
       const question = {
         topic,
-        anyNode: parseTopic(topic)?.kind === 'model-infer',
-        read: (body: unknown) => read(schema, body),
+        anyNode: parsed?.kind === 'model-infer',
+        node: parsed?.kind === 'node-infer' ? parsed.node : undefined,
+        read: (body: unknown) => readAs(schema, body),
         send: async () => {
           if (await this.#publish(topic, id, bytes, until)) await this.#nobody(topic, id);
         },
@@ -353,19 +327,4 @@ export class BetaClient {
     }
     return new RequestError(error.code, `${error.message}; ${this.#fleet.describe()}`);
   }
-}
-
-function checkName(what: string, name: string): void {
-  if (!NAME_PATTERN.test(name))
-    throw new RequestError(
-      'bad_request',
-      `${what} "${name.slice(0, 64)}": names have lower-case letters, digits and "-", at most 63, not "-" first`,
-    );
-}
-
-function read<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new Error(`${issue?.path.join('.')}: ${issue?.message}`);
 }

@@ -7,6 +7,7 @@ import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { bounded } from './bounded.js';
 import { checkBrokerUrl, redact } from './broker-url.js';
 import { ConnectError } from './errors.js';
+import { gatherWrites } from './gathering.js';
 
 export interface ConnectionOptions {
   readonly url: string;
@@ -95,6 +96,10 @@ async function attempt(options: ConnectionOptions, version: 4 | 5, deadline: num
     // The bound is kept here; the library's own would start again with every reconnection.
     connectTimeout: DEFAULT_TIMEOUT_MS,
     resubscribe: options.resubscribe ?? true,
+    // Pings go by the clock; with every packet the library would stop a timer and start another.
+    reschedulePings: false,
+    // It formats a dozen lines for every message, for a log that nobody reads.
+    log: () => undefined,
   };
   if (version === 5) {
     settings.properties = {
@@ -116,8 +121,6 @@ async function attempt(options: ConnectionOptions, version: 4 | 5, deadline: num
 
   const mqtt = connect(options.url, settings);
   options.prepare?.(mqtt);
-  // Without this a small packet waits up to 40 ms for the acknowledgement of the one before it (Nagle's algorithm
-  // against delayed acknowledgement). Each reconnection brings a new stream.
   let failures = 0;
   mqtt.on('close', () => {
     // For the attempt after the next: the timer of the next one runs already.
@@ -127,7 +130,10 @@ async function attempt(options: ConnectionOptions, version: 4 | 5, deadline: num
   mqtt.on('connect', () => {
     failures = 0;
     mqtt.options.reconnectPeriod = RECONNECT_MS.first;
+    // Each reconnection brings a new stream. Without `noDelay` a small packet waits up to 40 ms for the acknowledgement of the one before
+    // it (Nagle's algorithm against delayed acknowledgement).
     if (mqtt.stream instanceof Socket) mqtt.stream.setNoDelay(true);
+    gatherWrites(mqtt.stream);
   });
   try {
     await firstConnection(mqtt, options.url, version, deadline);
@@ -148,10 +154,10 @@ function firstConnection(mqtt: MqttClient, url: string, version: 4 | 5, deadline
       if (error) reject(error);
       else resolve();
     };
-    const timer = setTimeout(
-      () => finish(new ConnectError(`${redact(url)}: no connection in time; is the address right?`)),
-      Math.max(0, deadline - Date.now()),
-    );
+    const late = () =>
+      finish(new ConnectError(`${redact(url)}: no connection in time; is the address right?`));
+    // A process that was too busy to read (a slow CPU that still compiles) finds its timer due before what has long arrived.
+    const timer = setTimeout(() => setImmediate(late), Math.max(0, deadline - Date.now()));
     mqtt.once('connect', () => finish());
     // Stays for the life of the connection: an 'error' without a listener would end the process, and what matters
     // of it shows as 'close' and in the callbacks.

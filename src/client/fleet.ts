@@ -27,15 +27,18 @@ export class Fleet {
   #watching: Promise<void> | undefined;
   /** A node that was online is not any more. */
   onGone: (node: string) => void = () => undefined;
+  /** A node that was away is online again. */
+  onBack: (node: string) => void = () => undefined;
 
   /** Takes a message if it is about a node; returns whether it was. */
   accept(topic: string, payload: Uint8Array): boolean {
     const parsed = parseTopic(topic);
     if (parsed?.kind === 'node-state') {
       const state = NodeStateSchema.safeParse(json(payload)).data?.state;
-      const gone = state !== 'online' && state !== 'draining' && this.#states.get(parsed.node) === 'online';
+      const before = this.#states.get(parsed.node);
       remember(this.#states, parsed.node, state);
-      if (gone) this.onGone(parsed.node);
+      if (before === 'online' && state !== 'online' && state !== 'draining') this.onGone(parsed.node);
+      if (before === 'offline' && state === 'online') this.onBack(parsed.node);
       return true;
     }
     if (parsed?.kind === 'node-info') {

@@ -1,10 +1,11 @@
 /** What programs import: the client, and the wire contract for those who speak MQTT themselves. */
 export { DEFAULT_BROKER_URL } from './broker-url.js';
-export { BetaClient, type ClientOptions, type RequestOptions, type StreamOptions } from './client.js';
+export { BetaClient } from './client.js';
 export type { Tls } from './connection.js';
 export { CLIENT_ERROR_CODES, ConnectError, RequestError, type RequestErrorCode } from './errors.js';
 export type { NodeStatus } from './fleet.js';
 export type { TextPair, TokenInput } from './inputs.js';
+export type { ClientOptions, RequestOptions, StreamOptions } from './options.js';
 export {
   type Answer,
   type BatchAnswer,

@@ -6,6 +6,8 @@ export interface Question<T> {
   readonly topic: string;
   /** Whether any node may answer, so that another one can when the first is gone. */
   readonly anyNode: boolean;
+  /** The one node that is asked for inference. */
+  readonly node?: string | undefined;
   /** Reads an answer that is no failure; throws an Error that says what is wrong with it. */
   readonly read: (body: unknown) => T;
   /** Publishes it, each time as the same request. */
@@ -63,6 +65,11 @@ export class PendingRequests {
   /** Sends again what any node may answer: one of them is gone. */
   elsewhere(): void {
     for (const [id, { anyNode }] of this.#entries) if (anyNode) this.again(id, ELSEWHERE_MS);
+  }
+
+  /** Sends again what a node was asked for: it was away, and what was on the way to it then is lost. */
+  back(node: string): void {
+    for (const [id, entry] of this.#entries) if (entry.node === node) this.#send(id, entry);
   }
 
   /** Takes an answer; whatever nobody waits for (any more) is ignored. */

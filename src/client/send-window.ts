@@ -20,8 +20,6 @@ export class SendWindow {
   #underWay = 0;
   readonly #waiting: (() => void)[] = [];
   readonly #unheard = new Set<number>();
-  /** The stream whose writes are held back until the end of this turn. */
-  #gathering: MqttClient['stream'] | undefined;
 
   constructor(mqtt: MqttClient) {
     this.#mqtt = mqtt;
@@ -53,7 +51,6 @@ export class SendWindow {
   ): Promise<Delivery> {
     if (this.#underWay >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#underWay++;
-    this.#gather();
     try {
       return await new Promise<Delivery>((resolve, reject) => {
         this.#mqtt.publish(topic, payload, { ...options, qos: 1 }, (error?: Error, packet?: Packet) => {
@@ -69,18 +66,6 @@ export class SendWindow {
       if (next) next();
       else this.#underWay--;
     }
-  }
-
-  /** Puts what is written in this turn of the event loop into one call of the system: answers of a batch come together. */
-  #gather(): void {
-    const { stream } = this.#mqtt;
-    if (this.#gathering === stream || !stream?.cork) return;
-    this.#gathering = stream;
-    stream.cork();
-    setImmediate(() => {
-      this.#gathering = undefined;
-      stream.uncork();
-    });
   }
 
   get #limit(): number {

@@ -28,3 +28,13 @@ export function groupSequences(lengths: readonly number[], limits: BatchLimits):
   if (group.length > 0) groups.push(group);
   return groups;
 }
+
+/** The members of a group with equal lengths, as groups: a group of one length is one. `lengths` are those of the members, ascending. */
+export function splitByLength(group: readonly number[], lengths: readonly number[]): number[][] {
+  const groups: number[][] = [];
+  group.forEach((member, place) => {
+    if (place > 0 && lengths[place] === lengths[place - 1]) groups.at(-1)!.push(member);
+    else groups.push([member]);
+  });
+  return groups;
+}

@@ -3,7 +3,7 @@
  * takes its whole process with it; then the daemon lives on, starts another one, and runs again what was under way.
  */
 import { Device, needsReset } from '../device/device.js';
-import { bytesOf, type Frame, readFrame, writeFrame } from './frames.js';
+import { bytesOf, type Frame, readFrames, writeFrame } from './frames.js';
 import { ENGINE_FD, type FromEngine, type ToEngine, toWireError } from './protocol.js';
 import { Residents } from './residents.js';
 import { SelfTest } from './self-test.js';
@@ -83,14 +83,16 @@ function serve({ device, models, selfTest }: Engine, frame: Frame): boolean {
   }
 }
 
-const first = readFrame(ENGINE_FD);
-const opened = first && open(first.header as ToEngine);
-if (opened) {
-  for (;;) {
-    const frame = readFrame(ENGINE_FD);
-    // The daemon says goodbye, or is gone.
-    if (!frame || (frame.header as ToEngine).kind === 'close') break;
-    if (!serve(opened, frame)) break;
+let engine: Engine | undefined;
+for (const frame of readFrames(ENGINE_FD)) {
+  const { kind } = frame.header as ToEngine;
+  // The daemon says goodbye; where it is gone, frames end.
+  if (kind === 'close') break;
+  if (engine) {
+    if (!serve(engine, frame)) break;
+  } else {
+    engine = open(frame.header as ToEngine);
+    if (!engine) break;
   }
-  opened.device.close();
 }
+engine?.device.close();

@@ -88,24 +88,18 @@ function lengths(prefix: Buffer): [number, number] {
   return [header, body];
 }
 
-/** Waits for the next frame on a blocking descriptor; undefined when the other side is gone. */
-export function readFrame(fd: number): Frame | undefined {
-  const prefix = Buffer.alloc(PREFIX);
-  if (!readWhole(fd, prefix)) return undefined;
-  const [headerBytes, bodyBytes] = lengths(prefix);
-  const header = Buffer.allocUnsafe(headerBytes);
-  const body = new Uint8Array(bodyBytes);
-  if (!readWhole(fd, header) || !readWhole(fd, body)) return undefined;
-  return { header: JSON.parse(header.toString('utf8')), body };
-}
+/** Reads what one call of the system brings: a frame of a batch, as a rule. */
+const PIECE_BYTES = 65_536;
 
-function readWhole(fd: number, target: Uint8Array): boolean {
-  for (let at = 0; at < target.byteLength; ) {
-    const count = readSync(fd, target, at, target.byteLength - at, null);
-    if (count === 0) return false;
-    at += count;
+/** Frames from a blocking descriptor, one after another; ends when the other side is gone. */
+export function* readFrames(fd: number): Generator<Frame> {
+  const reader = new FrameReader();
+  const piece = Buffer.alloc(PIECE_BYTES);
+  for (;;) {
+    const count = readSync(fd, piece, 0, PIECE_BYTES, null);
+    if (count === 0) return;
+    yield* reader.push(piece.subarray(0, count));
   }
-  return true;
 }
 
 /** Writes a frame whole to a blocking descriptor. Throws EPIPE when the other side is gone. */

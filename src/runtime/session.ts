@@ -11,7 +11,7 @@ import type { Device } from '../device/device.js';
 import { DeviceError } from '../device/errors.js';
 import type { Artifact } from '../model/artifact/read.js';
 import type { Plan } from '../model/plan.js';
-import { type BatchLimits, groupSequences } from './batches.js';
+import { type BatchLimits, groupSequences, splitByLength } from './batches.js';
 import { costModelOf } from './cost.js';
 import { checkSequence, type Sequence } from './inputs.js';
 import { LeastRecentlyUsed } from './lru.js';
@@ -42,8 +42,10 @@ export interface RunResult {
 /** 1024 rows fill every QMM; more would only add latency and arena. */
 const LIMITS: BatchLimits = { rows: 1024, sequences: 256 };
 
-/** Programs kept; natural traffic has few distinct geometries, and one takes tens of kilobytes. */
-const PROGRAMS_KEPT = 64;
+/** Programs kept, bytes: those of BERT-base take about 20 KB for each sequence. */
+const PROGRAM_BYTES = 32 * 2 ** 20;
+/** Mixtures of lengths remembered, so that one that comes again is known. */
+const MIXTURES_KEPT = 256;
 
 export class Session {
   readonly artifact: Artifact;
@@ -52,7 +54,8 @@ export class Session {
   readonly #cost: CostModel;
   readonly #model: Range;
   #arena: Range | undefined;
-  readonly #programs = new LeastRecentlyUsed<PreparedProgram>(PROGRAMS_KEPT, (program) => program.free());
+  readonly #programs = new LeastRecentlyUsed<PreparedProgram>(PROGRAM_BYTES, (program) => program.free());
+  readonly #mixtures = new LeastRecentlyUsed<true>(MIXTURES_KEPT);
   /** The program that ran last: the arena's bytes lie as it laid them out. */
   #last: PreparedProgram | undefined;
   #loaded = true;
@@ -107,7 +110,12 @@ export class Session {
     );
     for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
       const members = group.map((index) => sequences[index]!);
-      const program = this.#programOf(members);
+      const lengths = members.map(({ ids }) => ids.length);
+      if (this.#isNewMixture(lengths)) {
+        groups.unshift(...splitByLength(group, lengths));
+        continue;
+      }
+      const program = this.#programOf(lengths);
       if (program === null) {
         groups.unshift(...this.#group(group, sequences));
         continue;
@@ -121,6 +129,13 @@ export class Session {
     const engine = this.#engineMs;
     const vector = this.#vectorMs;
     return { logits, times: { total, engine, vector, host: total - engine - vector } };
+  }
+
+  /** Announces a mixture of lengths that will come more than once: it gets a program at its first run, as it would at its second. */
+  prepare(sequences: readonly Sequence[]): void {
+    const all = sequences.map((_, index) => index);
+    for (const group of this.#group(all, sequences))
+      this.#mixtures.set(keyOf(group.map((index) => sequences[index]!.ids.length)), true);
   }
 
   /**
@@ -164,15 +179,27 @@ export class Session {
   }
 
   /**
+   * Whether a group of several lengths, ascending, has no program and is none that was asked for lately. Natural traffic hardly brings the
+   * same mixture twice, and building a program for it takes longer than running it in parts of one length each: there are few of those.
+   */
+  #isNewMixture(lengths: readonly number[]): boolean {
+    if (lengths[0] === lengths.at(-1)) return false;
+    const key = keyOf(lengths);
+    if (this.#programs.get(key) || this.#mixtures.get(key)) return false;
+    this.#mixtures.set(key, true);
+    return true;
+  }
+
+  /**
    * The program of a group, or null where its activations do not fit the window and smaller groups may: an input must not fail for the
    * company it came in. The limits are smaller then. Throws 'window-full' for a single sequence.
    */
-  #programOf(group: readonly Sequence[]): PreparedProgram | null {
-    const lengths = group.map(({ ids }) => ids.length);
+  #programOf(lengths: readonly number[]): PreparedProgram | null {
     try {
       return this.#program(lengths);
     } catch (error) {
-      if (group.length === 1 || !(error instanceof DeviceError) || error.code !== 'window-full') throw error;
+      if (lengths.length === 1 || !(error instanceof DeviceError) || error.code !== 'window-full')
+        throw error;
       const rows = lengths.reduce((sum, length) => sum + length, 0);
       this.#limits = { ...this.#limits, rows: Math.floor(rows / 2) };
       return null;
@@ -199,7 +226,7 @@ export class Session {
   }
 
   #program(lengths: readonly number[]): PreparedProgram {
-    const key = lengths.join(' ');
+    const key = keyOf(lengths);
     const cached = this.#programs.get(key);
     if (cached) return cached;
     let program = this.#build(lengths);
@@ -208,7 +235,9 @@ export class Session {
       program = this.#build(lengths);
     }
     const prepared = new PreparedProgram(this.#device, program);
-    this.#programs.set(key, prepared);
+    const { descriptors, steps, operations } = program;
+    const bytes = descriptors.byteLength + steps.byteLength + operations.byteLength;
+    this.#programs.set(key, prepared, bytes);
     return prepared;
   }
 
@@ -224,4 +253,9 @@ export class Session {
     this.#arena = undefined;
     this.#arena = this.#device.allocator.allocate(bytes, `activations of model ${this.artifact.name}`);
   }
+}
+
+/** What a program is kept under. */
+function keyOf(lengths: readonly number[]): string {
+  return lengths.join(' ');
 }

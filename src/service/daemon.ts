@@ -5,14 +5,16 @@ import { type NodeInfo, WIRE_VERSION } from '../client/wire.js';
 import { EmbeddedBroker } from './broker.js';
 import { Commands } from './commands.js';
 import type { Settings } from './config-file.js';
-import { Endpoint, newClientId } from './endpoint.js';
+import { Endpoint } from './endpoint.js';
 import type { InferenceHost, StartHost } from './engine.js';
 import { messageOf, ServiceError } from './errors.js';
 import { Health } from './health.js';
 import { HttpServer } from './http.js';
 import type { Log } from './log.js';
 import { Meter } from './meter.js';
+import { newClientId } from './node-line.js';
 import { packageVersion } from './package-info.js';
+import { PowerSampler } from './power.js';
 import { Requests } from './requests.js';
 import { Reporter } from './telemetry.js';
 
@@ -41,6 +43,7 @@ interface Parts {
   readonly requests: Requests;
   readonly meter: Meter;
   readonly reporter: Reporter;
+  readonly power: PowerSampler | undefined;
   readonly http: HttpServer | undefined;
 }
 
@@ -124,7 +127,9 @@ export class Daemon {
         accepting: () => commands.state === 'online',
       });
       const outbox = () => endpoint.outbox;
-      const shared = { host, requests, meter, health, outbox };
+      const power = PowerSampler.start();
+      started.push(async () => power?.close());
+      const shared = { host, requests, meter, health, outbox, power };
       const reporter = new Reporter({
         ...shared,
         node,
@@ -142,7 +147,7 @@ export class Daemon {
         : undefined;
       if (http) started.push(() => http.close());
       const info = describe(settings, host);
-      const parts = { broker, endpoint, host, requests, meter, reporter, http };
+      const parts = { broker, endpoint, host, requests, meter, reporter, power, http };
       const daemon = new Daemon(options, parts, info, redact(login.url));
       host.onFailure = (error) => daemon.#onEngineLost(error);
       await endpoint.open({ requests, commands }, info);
@@ -208,11 +213,12 @@ export class Daemon {
   }
 
   async #stop(reason: StopReason): Promise<void> {
-    const { endpoint, requests, host, broker, meter, reporter, http } = this.#parts;
+    const { endpoint, requests, host, broker, meter, reporter, power, http } = this.#parts;
     const { drainSeconds } = this.#settings.limits;
     this.onStopping();
     this.#log.info({ open: requests.queued }, 'stopping: answering what was accepted');
     reporter.stop();
+    power?.close();
     endpoint.hurry();
     // What the broker had already handed over when it was asked to stop is still accepted.
     await endpoint.stopAccepting();

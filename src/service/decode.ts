@@ -12,6 +12,7 @@ import {
   RequestSchema,
 } from '../client/wire.js';
 import { type Address, addressOf, salvageAddress } from './address.js';
+import { complexityProblem } from './complexity.js';
 import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 
@@ -47,6 +48,9 @@ export function decodePayload(payload: Uint8Array, maxBytes: number, contentType
         `the payload has ${payload.byteLength} bytes, this node takes ${maxBytes}; send fewer inputs in one request`,
       ),
     );
+  const problem = complexityProblem(payload, codec);
+  if (problem !== undefined)
+    return failed(new RequestFailure(codec === 'json' ? 'bad_json' : 'bad_cbor', `the payload ${problem}`));
   try {
     const body = decodeBytes(payload, codec);
     return { address: addressOf(body), codec, body, failure: undefined };

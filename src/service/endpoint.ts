@@ -1,15 +1,10 @@
 /** The MQTT side of the daemon: requests in, exactly one answer out. */
-import { randomBytes } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { IClientPublishOptions, IPublishPacket } from 'mqtt';
 import { bounded } from '../client/bounded.js';
 import { redact } from '../client/broker-url.js';
-import {
-  type Connection,
-  type ConnectionOptions,
-  closeConnection,
-  connectBroker,
-} from '../client/connection.js';
-import { SendWindow } from '../client/send-window.js';
+import { type Connection, closeConnection } from '../client/connection.js';
+import type { SendWindow } from '../client/send-window.js';
 import {
   CONTENT_TYPES,
   type Codec,
@@ -23,27 +18,19 @@ import {
   topics,
 } from '../client/wire.js';
 import type { Commands } from './commands.js';
-import type { BrokerLogin } from './config-file.js';
 import { messageOf, ServiceError } from './errors.js';
 import { RequestFailure } from './failure.js';
-import { Inbox } from './inbox.js';
+import type { Inbox } from './inbox.js';
 import { type Job, Jobs } from './jobs.js';
-import type { Log } from './log.js';
+import { CONNECT_MS, connectNode, type NodeLine, type NodeLineOptions, SILENT } from './node-line.js';
 import { Outbox, type OutboxLimits } from './outbox.js';
-import { Presence, willOf } from './presence.js';
+import type { Presence } from './presence.js';
 import type { Requests } from './requests.js';
 import { Retries, type RetryLimits } from './retries.js';
 
-export interface EndpointOptions extends BrokerLogin {
-  readonly node: string;
-  readonly clientId: string;
-  /** This node has the broker to itself (the embedded one), so it answers for models that nobody serves too. */
-  readonly exclusive: boolean;
+export interface EndpointOptions extends NodeLineOptions {
   readonly outbox: OutboxLimits;
   readonly retries: RetryLimits;
-  /** Most requests that the broker may have under way to this node (MQTT 5): more than the queue, so that a full queue is told of. */
-  readonly receiveMaximum: number;
-  readonly log: Log;
 }
 
 /** Whoever does what the messages ask for. */
@@ -52,33 +39,9 @@ export interface Handlers {
   readonly commands: Commands;
 }
 
-const CONNECT_MS = 10_000;
 const UNSUBSCRIBE_MS = 2000;
 /** Shortest pause between two lines about requests that cannot be answered: strangers decide how many there are. */
 const COMPLAINT_MS = 1000;
-const SILENT = 'the broker does not answer';
-
-/** An MQTT client id that no second daemon has. */
-export function newClientId(node: string): string {
-  return `beta-node-${node}-${randomBytes(4).toString('hex')}`;
-}
-
-/** Throws ServiceError 'broker'. */
-async function dial(options: ConnectionOptions): Promise<Connection> {
-  return connectBroker({ ...options, timeoutMs: CONNECT_MS }).catch((error) => {
-    throw new ServiceError('broker', messageOf(error), { cause: error });
-  });
-}
-
-/** Throws ServiceError 'broker' if another daemon has the node id. */
-async function checkNode(presence: Presence, { node, url }: EndpointOptions): Promise<void> {
-  try {
-    if (await bounded(presence.nameInUse(), CONNECT_MS, SILENT))
-      throw new Error(`another daemon is online as node "${node}"; give this one another id with --node`);
-  } catch (error) {
-    throw new ServiceError('broker', `${redact(url)}: ${messageOf(error)}`, { cause: error });
-  }
-}
 
 export class Endpoint {
   readonly #options: EndpointOptions;
@@ -95,49 +58,23 @@ export class Endpoint {
   #unanswerable = 0;
   #complained = Number.NEGATIVE_INFINITY;
 
-  private constructor(options: EndpointOptions, connection: Connection, inbox: Inbox) {
+  private constructor(options: EndpointOptions, { connection, window, presence, inbox }: NodeLine) {
     this.#options = options;
     this.#connection = connection;
-    this.#window = new SendWindow(connection.mqtt);
-    this.#presence = new Presence(options.node, connection, this.#window, options.log);
+    this.#window = window;
+    this.#presence = presence;
     this.#inbox = inbox;
-    this.#outbox = new Outbox(this.#window, options.outbox, options.log);
+    this.#outbox = new Outbox(window, options.outbox, options.log);
     this.#retries = new Retries(options.retries);
   }
 
   /** Connects, with the last will in place, and makes sure of the node id. Throws ServiceError 'broker'. */
   static async connect(options: EndpointOptions): Promise<Endpoint> {
-    const { node, log, sessionSeconds } = options;
-    // With a session the client id is always the same, and a connection under it would cut that of its owner: a scout asks first.
-    if (sessionSeconds && !options.exclusive) {
-      const scout = await dial({ ...options, clientId: newClientId(node), sessionSeconds: 0 });
-      try {
-        const presence = new Presence(node, scout, new SendWindow(scout.mqtt), log);
-        await checkNode(presence, options);
-      } finally {
-        await closeConnection(scout);
-      }
-    }
-    let inbox: Inbox | undefined;
-    const connection = await dial({
-      ...options,
-      will: willOf(node),
-      prepare: (mqtt) => {
-        inbox = new Inbox(mqtt);
-      },
-    });
-    const endpoint = new Endpoint(options, connection, inbox!);
-    connection.mqtt.on('offline', () =>
-      log.warn({ broker: redact(options.url) }, 'broker lost; reconnecting'),
-    );
-    connection.mqtt.on('connect', () => log.info({ broker: redact(options.url) }, 'broker connected again'));
-    try {
-      if (!sessionSeconds && !options.exclusive) await checkNode(endpoint.#presence, options);
-    } catch (error) {
-      await closeConnection(connection);
-      throw error;
-    }
-    return endpoint;
+    const line = await connectNode(options);
+    const { log, url } = options;
+    line.connection.mqtt.on('offline', () => log.warn({ broker: redact(url) }, 'broker lost; reconnecting'));
+    line.connection.mqtt.on('connect', () => log.info({ broker: redact(url) }, 'broker connected again'));
+    return new Endpoint(options, line);
   }
 
   /** 5, or 4 for MQTT 3.1.1. */
@@ -221,10 +158,11 @@ export class Endpoint {
   /** Waits until every request that arrived is answered and the broker has the answer; false if `ms` are not enough. */
   async settled(ms: number): Promise<boolean> {
     const deadline = Date.now() + ms;
-    while (this.#open.size > 0) {
+    while (this.#open.size > 0 || this.#inbox.waiting > 0) {
       const left = deadline - Date.now();
       if (left <= 0) return false;
       await bounded(Promise.allSettled(this.#open), left, '').catch(() => undefined);
+      await turn();
     }
     return true;
   }

@@ -1,12 +1,13 @@
 /** /metrics, /healthz and /readyz on a local port. Nothing here changes anything, and nothing of a request is in it. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import { Counter, Gauge } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { HttpConfig } from './config.js';
 import type { InferenceHost } from './engine.js';
 import { messageOf, ServiceError } from './errors.js';
 import type { Health, HealthReport } from './health.js';
 import type { Log } from './log.js';
 import type { Meter } from './meter.js';
+import type { PowerSampler } from './power.js';
 import type { Requests } from './requests.js';
 
 export interface HttpOptions extends HttpConfig {
@@ -16,6 +17,7 @@ export interface HttpOptions extends HttpConfig {
   readonly engine: InferenceHost;
   readonly outbox: () => { readonly pending: number; readonly dropped: number };
   readonly version: string;
+  readonly power?: PowerSampler | undefined;
   readonly log: Log;
 }
 
@@ -97,7 +99,7 @@ function report(response: ServerResponse, body: HealthReport): void {
 }
 
 /** What is read when somebody asks. */
-function addGauges({ meter, requests, engine, health, outbox, version }: HttpOptions): void {
+function addGauges({ meter, requests, engine, health, outbox, version, power }: HttpOptions): void {
   const registers = [meter.registry];
   const gauge = (name: string, help: string, read: () => number) => {
     new Gauge({
@@ -135,8 +137,10 @@ function addGauges({ meter, requests, engine, health, outbox, version }: HttpOpt
     'Answers that were given up for want of room.',
     () => outbox().dropped,
   );
-  gauge('beta_event_loop_delay_p99_seconds', 'How late the event loop was, 99th percentile.', () =>
-    meter.loop.count > 0 ? meter.loop.percentile(99) / 1e9 : 0,
+  gauge(
+    'beta_event_loop_delay_p99_seconds',
+    'How late the event loop was, 99th percentile.',
+    () => meter.loopDelay(99) / 1000,
   );
   gauge('process_resident_memory_bytes', 'Resident memory of the daemon.', () => process.memoryUsage.rss());
   new Gauge({
@@ -145,4 +149,36 @@ function addGauges({ meter, requests, engine, health, outbox, version }: HttpOpt
     labelNames: ['version', 'device'],
     registers,
   }).set({ version, device: engine.device.uri }, 1);
+  if (power) addPower(registers, power);
+}
+
+/** Power of each rail in the last sample, and energy since the start. */
+function addPower(registers: Registry[], power: PowerSampler): void {
+  new Gauge({
+    name: 'beta_rail_power_watts',
+    help: 'Power of a rail.',
+    labelNames: ['rail', 'domain'],
+    registers,
+    collect() {
+      this.reset();
+      power.rails.forEach(({ rail, domain }, index) => {
+        const watts = power.last[index];
+        if (watts !== undefined) this.set({ rail, domain }, watts);
+      });
+    },
+  });
+  new Counter({
+    name: 'beta_energy_joules_total',
+    help: 'Energy since the start, by domain.',
+    labelNames: ['domain'],
+    registers,
+    collect() {
+      this.reset();
+      for (const domain of new Set(power.rails.map((each) => each.domain)))
+        this.inc(
+          { domain },
+          power.joules((rail) => rail.domain === domain),
+        );
+    },
+  });
 }

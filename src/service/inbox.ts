@@ -3,8 +3,10 @@
  * and the broker never has more under way to a node than the node allows (receive maximum). MQTT.js acknowledges after handleMessage(), one
  * message after the other; here the acknowledgement is held back and sent later, on the connection the message came on.
  */
+import { performance } from 'node:perf_hooks';
 import type { IPublishPacket, MqttClient } from 'mqtt';
 import { type ParsedTopic, parseTopic } from '../client/wire.js';
+import { Fifo } from './queue/fifo.js';
 
 /** Takes a message that asks for something; `acknowledge` tells the broker that it is done with. */
 export type Take = (
@@ -19,6 +21,12 @@ const ASKING = new Set<ParsedTopic['kind']>(['model-infer', 'node-infer', 'node-
 /** Tells MQTT.js to go on without an acknowledgement. */
 const HELD = new Error('acknowledged later');
 
+/**
+ * How long one turn of the event loop may be spent on taking messages, milliseconds: the socket brings hundreds at once, and answers,
+ * pings and metrics must not wait for all of them.
+ */
+const SLICE_MS = 4;
+
 /** What MQTT.js has for this and does not export. */
 interface PacketSender {
   _sendPacket(packet: { cmd: 'puback'; messageId: number; reasonCode: number }): void;
@@ -29,8 +37,10 @@ export class Inbox {
   readonly #held = new WeakSet<IPublishPacket>();
   #holding = 0;
   #take: Take | undefined;
-  /** What came before anybody took it. */
-  #early: ((take: Take) => void)[] = [];
+  /** What came before anybody took it, or when this turn had taken enough. */
+  readonly #waiting = new Fifo<(take: Take) => void>();
+  /** Begin of this turn's slice. */
+  #began: number | undefined;
 
   /** To be made before the client connects: a session brings what came while the node was away right behind the broker's first word. */
   constructor(mqtt: MqttClient) {
@@ -40,8 +50,8 @@ export class Inbox {
       if (!parsed || !ASKING.has(parsed.kind)) return;
       const acknowledge = this.hold(packet);
       const give = (take: Take) => take(parsed, { topic, payload, packet }, acknowledge);
-      if (this.#take) give(this.#take);
-      else this.#early.push(give);
+      this.#waiting.push(give);
+      this.#drain();
     });
     mqtt.handleMessage = (packet, callback) => callback(this.#held.has(packet) ? HELD : undefined);
   }
@@ -51,10 +61,29 @@ export class Inbox {
     return this.#holding;
   }
 
+  /** Messages that nobody has taken yet. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   /** Gives `take` what came and what comes. */
   start(take: Take): void {
     this.#take = take;
-    for (const give of this.#early.splice(0)) give(take);
+    this.#drain();
+  }
+
+  /** Gives what waits, as much as fits this turn; the next one goes on. */
+  #drain(): void {
+    if (!this.#take) return;
+    if (this.#began === undefined) {
+      this.#began = performance.now();
+      setImmediate(() => {
+        this.#began = undefined;
+        if (this.#waiting.length > 0) this.#drain();
+      });
+    }
+    const end = this.#began + SLICE_MS;
+    while (this.#waiting.length > 0 && performance.now() < end) this.#waiting.shift()!(this.#take);
   }
 
   /** Holds the acknowledgement of a message back; called in the 'message' event. The returned function sends it, once. */

@@ -11,6 +11,9 @@ const SECONDS = [
   30,
 ];
 
+/** How often the event loop's delay is looked at, milliseconds. */
+const LOOP_MS = 5;
+
 /** Everything that only ever grows, at one moment: rates are differences of two. */
 export interface Totals {
   readonly at: number;
@@ -26,7 +29,7 @@ export interface Totals {
 
 export class Meter {
   readonly registry = new Registry();
-  readonly loop: IntervalHistogram = monitorEventLoopDelay({ resolution: 5 });
+  readonly #loop: IntervalHistogram = monitorEventLoopDelay({ resolution: LOOP_MS });
   readonly #requests: Counter<'model' | 'outcome'>;
   readonly #latency: Histogram;
   readonly #queueing: Histogram;
@@ -64,7 +67,7 @@ export class Meter {
     this.#busy = counter('beta_engine_busy_seconds_total', 'Time of batches, by what it was spent on.', [
       'part',
     ]);
-    this.loop.enable();
+    this.#loop.enable();
   }
 
   /** A request has its answer; `model` undefined if it is none of this node's. */
@@ -100,8 +103,17 @@ export class Meter {
     return { at: performance.now(), ...this.#totals, latency: latency!, queueing: queueing! };
   }
 
+  /** How late the event loop was in a share of all cases since the last reset, milliseconds. The histogram holds whole intervals, and NaN where there is none. */
+  loopDelay(share: number): number {
+    return this.#loop.count > 0 ? Math.max(0, this.#loop.percentile(share) / 1e6 - LOOP_MS) : 0;
+  }
+
+  resetLoopDelay(): void {
+    this.#loop.reset();
+  }
+
   close(): void {
-    this.loop.disable();
+    this.#loop.disable();
   }
 }
 

@@ -3,6 +3,7 @@ import type { Telemetry } from '../client/wire.js';
 import type { InferenceHost } from './engine.js';
 import type { Health } from './health.js';
 import { type Meter, quantile, type Totals } from './meter.js';
+import type { PowerSampler } from './power.js';
 import type { Requests } from './requests.js';
 
 export interface TelemetryOptions {
@@ -13,6 +14,7 @@ export interface TelemetryOptions {
   readonly health: Health;
   readonly outbox: () => { readonly pending: number; readonly dropped: number };
   readonly queueLimit: number;
+  readonly power?: PowerSampler | undefined;
   readonly publish: (telemetry: Telemetry) => void;
 }
 
@@ -53,10 +55,9 @@ export class Reporter {
       p99: round(quantile(before[key], after[key], 0.99)),
     });
     const batches = after.batches - before.batches;
-    const { loop } = meter;
-    // Without a measurement the histogram says NaN.
-    const loopDelay = (share: number) => round((loop.count > 0 ? loop.percentile(share) : 0) / 1e6);
+    const loopDelay = (share: number) => round(meter.loopDelay(share));
     const { pending, dropped } = outbox();
+    const watts = this.#options.power?.takeWatts();
     const telemetry: Telemetry = {
       node,
       uptime_s: round(process.uptime(), 1),
@@ -75,8 +76,9 @@ export class Reporter {
       outbox: { pending, dropped },
       rss_bytes: process.memoryUsage.rss(),
       loop_delay_ms: { p50: loopDelay(50), p99: loopDelay(99) },
+      ...(watts !== undefined && { power_watts: round(watts) }),
     };
-    loop.reset();
+    meter.resetLoopDelay();
     return telemetry;
   }
 }

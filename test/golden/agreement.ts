@@ -39,7 +39,9 @@ export async function expectAgreement(
     write(join(folder, 'source'));
     await withModel(join(folder, 'source'), ({ session }) => {
       const inputs = sequences(seed, lengths, vocab);
-      const packed = session.run(inputs.map((ids) => ({ ids }))).logits;
+      const together = inputs.map((ids) => ({ ids }));
+      session.prepare(together);
+      const packed = session.run(together).logits;
       let compared = 0;
       inputs.forEach((ids, index) => {
         const { logits, minDecisionMargin, ties = 0 } = oracle.forward(ids);

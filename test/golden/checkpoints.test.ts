@@ -58,7 +58,9 @@ describe.skipIf(root === undefined)('checkpoints in BETA_CHECKPOINTS', () => {
       input_bits: number;
     };
     await withModel(folder, ({ artifact, session }) => {
-      const packed = session.run(sentences.map(({ input_ids }) => ({ ids: input_ids }))).logits;
+      const together = sentences.map(({ input_ids }) => ({ ids: input_ids }));
+      session.prepare(together);
+      const packed = session.run(together).logits;
       sentences.forEach((sentence, index) => {
         const { text, input_ids } = sentence;
         expect([...artifact.tokenizer.encode(text, 32).ids], text).toEqual(input_ids);

@@ -97,6 +97,7 @@ describe.each(FAMILIES)('%s', (_, full, makeOracle, tiesAreLevels = false) => {
       await withModel(join(folder, 'source'), ({ artifact, session, warnings }) => {
         expect(warnings.filter((text) => /tensor/.test(text))).toEqual([]);
         expect(artifact.plan.head.task).toBe(task);
+        session.prepare(INPUTS);
         const packed = session.run(INPUTS).logits;
         let compared = 0;
         INPUTS.forEach(({ ids, types }, index) => {

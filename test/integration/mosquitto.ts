@@ -93,18 +93,27 @@ export class Cable {
   readonly url: string;
   readonly #server: Server;
   readonly #sockets: Set<Socket>;
-  readonly #state: { cut: boolean };
+  readonly #state: { cut: boolean; silent: boolean };
+  readonly #pipes: Set<readonly [Socket, Socket]>;
 
-  private constructor(port: number, server: Server, sockets: Set<Socket>, state: { cut: boolean }) {
+  private constructor(
+    port: number,
+    server: Server,
+    sockets: Set<Socket>,
+    state: { cut: boolean; silent: boolean },
+    pipes: Set<readonly [Socket, Socket]>,
+  ) {
     this.url = `mqtt://127.0.0.1:${port}`;
     this.#server = server;
     this.#sockets = sockets;
     this.#state = state;
+    this.#pipes = pipes;
   }
 
   static async to(target: number): Promise<Cable> {
     const sockets = new Set<Socket>();
-    const state = { cut: false };
+    const state = { cut: false, silent: false };
+    const pipes = new Set<readonly [Socket, Socket]>();
     const server = createServer((near) => {
       if (state.cut) {
         near.destroy();
@@ -117,15 +126,19 @@ export class Cable {
       ] as const) {
         sockets.add(from);
         from.on('error', () => undefined);
+        const pair = [from, to] as const;
         from.on('close', () => {
           sockets.delete(from);
+          pipes.delete(pair);
           to.destroy();
         });
-        from.pipe(to);
+        pipes.add(pair);
+        if (state.silent) from.pause();
+        else from.pipe(to);
       }
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return new Cable((server.address() as { port: number }).port, server, sockets, state);
+    return new Cable((server.address() as { port: number }).port, server, sockets, state, pipes);
   }
 
   cut(): void {
@@ -135,6 +148,20 @@ export class Cable {
 
   mend(): void {
     this.#state.cut = false;
+  }
+
+  /** Nothing comes through any more, and nobody is told: a network that swallows packets, or a reader that does not read. */
+  fallSilent(): void {
+    this.#state.silent = true;
+    for (const [from, to] of this.#pipes) {
+      from.unpipe(to);
+      from.pause();
+    }
+  }
+
+  speakAgain(): void {
+    this.#state.silent = false;
+    for (const [from, to] of this.#pipes) from.pipe(to);
   }
 
   async close(): Promise<void> {

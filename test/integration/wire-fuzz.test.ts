@@ -209,7 +209,9 @@ it('an expired message is not run, and is answered', async () => {
   const watch = await Wire.connect(broker.url, 5);
   await watch.subscribe('test/late');
   const release = running.host.hold();
+  const seen = running.host.seen.length;
   await watch.send('beta/1/node/kitchen/infer/intents', { text: 'a' }, 'test/late', 'first');
+  await watch.until(() => running.host.seen.length > seen, 'the first one to run');
   const properties = {
     responseTopic: 'test/late',
     correlationData: Buffer.from('late'),

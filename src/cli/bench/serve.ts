@@ -1,15 +1,15 @@
 /** `beta bench serve`: requests through a real broker to a real daemon, beside the broker's bare echo and the forward pass in process. */
 import type { Command } from 'commander';
-import { Device } from '../../device/device.js';
 import { resolveDeviceUri } from '../../device/discovery.js';
 import { Artifact } from '../../model/artifact/read.js';
-import { type Sequence, Session } from '../../runtime/session.js';
 import { modelFile } from '../model-file.js';
 import { wholeNumber } from '../numbers.js';
 import { note, printJson, printTable } from '../output.js';
 import { seconds } from './seconds.js';
+import { inProcess, payloadsOf, sentences } from './serve/in-process.js';
 import { Load, type LoadResult } from './serve/load.js';
-import { childOf, cpuMicroseconds, residentBytes, startDaemon, startMosquitto } from './serve/processes.js';
+import { type Memory, watchMemory } from './serve/memory.js';
+import { childOf, cpuMicroseconds, startDaemon, startMosquitto } from './serve/processes.js';
 import { median, quantile, rounded } from './statistics.js';
 
 interface Options {
@@ -19,6 +19,7 @@ interface Options {
   readonly concurrency: number;
   readonly requests?: number;
   readonly words: number;
+  readonly texts: number;
   readonly json?: true;
 }
 
@@ -29,12 +30,15 @@ interface Row {
   readonly rate: number;
   readonly p50_ms: number;
   readonly p99_ms: number;
+  /** A message to oneself, one after another as fast as they go. */
   readonly echo_p50_ms: number;
   readonly forward_p50_ms: number;
   readonly unanswered: number;
   readonly requests: number;
   readonly errors: Readonly<Record<string, number>>;
-  /** Sentences a second of the same texts in process, in batches of 64. */
+  /** Sentences answered a second. */
+  readonly sentences: number;
+  /** Sentences a second of the same texts in process, in batches of 64, on one core. */
   readonly forward_rate: number;
   /** CPU time of each process for one request, microseconds: it does not depend on what else the machine does. */
   readonly cpu_us: Readonly<Record<string, number>>;
@@ -42,9 +46,6 @@ interface Row {
 
 /** Shares of the saturated rate that an open loop asks for. */
 const OPEN = [0.25, 0.5, 0.75];
-const BATCH = 64;
-/** Runs that are not counted. */
-const WARM_UP = 5;
 
 export function register(bench: Command): void {
   bench
@@ -59,7 +60,8 @@ export function register(bench: Command): void {
     .option('--seconds <n>', 'time for each row', seconds, 3)
     .option('--concurrency <n>', 'requests under way when saturated', wholeNumber(1, 60_000), 512)
     .option('--requests <n>', 'requests when saturated, instead of a time', wholeNumber(1, 100_000_000))
-    .option('--words <n>', 'words of a request', wholeNumber(1, 64), 8)
+    .option('--words <n>', 'words of a sentence', wholeNumber(1, 64), 8)
+    .option('--texts <n>', 'sentences in a request', wholeNumber(1, 64), 1)
     .option('--json', 'print as JSON')
     .addHelpText(
       'after',
@@ -71,7 +73,8 @@ export function register(bench: Command): void {
       printTable(
         [
           'mode',
-          'rate/s',
+          'requests/s',
+          'sentences/s',
           'p50 ms',
           'p99 ms',
           'echo p50 ms',
@@ -83,6 +86,7 @@ export function register(bench: Command): void {
         report.rows.map((row) => [
           row.mode,
           row.rate,
+          row.sentences,
           row.p50_ms,
           row.p99_ms,
           row.echo_p50_ms,
@@ -92,10 +96,12 @@ export function register(bench: Command): void {
           Object.values(row.errors).reduce((a, b) => a + b, 0),
         ]),
       );
-      const { rss_before: before, rss_after: after, loop_delay_p99_ms: loop } = report.daemon;
-      note(
-        `daemon: ${rounded(after / 1e6)} MB after, ${rounded(before / 1e6)} MB after warm-up; event loop at most ${loop} ms late in 99 of 100 cases`,
-      );
+      const megabytes = ({ warm, end }: Memory) =>
+        `${rounded(warm / 1e6)} MB warm, ${rounded(end / 1e6)} MB at the end`;
+      const { daemon, engine } = report.resident_bytes;
+      note(`resident: daemon ${megabytes(daemon)}; engine process ${megabytes(engine)}`);
+      note(`event loop of the daemon: at most ${report.loop_delay_p99_ms} ms late in 99 of 100 cases`);
+      note(`echo between requests: p50 ${report.echo_between_requests_p50_ms} ms`);
     });
 }
 
@@ -103,7 +109,7 @@ async function measure(file: string, options: Options) {
   const artifact = Artifact.open(file);
   const device = resolveDeviceUri(options.device, note);
   const texts = sentences(artifact, options.words);
-  const payloads = texts.map((text) => JSON.stringify({ text }));
+  const payloads = payloadsOf(texts, options.texts);
   const alone = inProcess(artifact, device, texts, options.seconds);
   const stops: (() => Promise<void>)[] = [];
   try {
@@ -117,7 +123,7 @@ async function measure(file: string, options: Options) {
     const topic = `beta/1/node/${daemon.info.node}/infer/${artifact.name}`;
     await load.closed(topic, payloads, options.concurrency, { seconds: Math.min(2, options.seconds) });
     await load.echo(payloads[0]!, 0.5);
-    const before = residentBytes(daemon.pid);
+    const betweenRequests = median(await load.echoBetween(topic, payloads, Math.min(1, options.seconds)));
     const pids = {
       client: process.pid,
       daemon: daemon.pid,
@@ -142,6 +148,7 @@ async function measure(file: string, options: Options) {
         unanswered,
         requests: sent,
         errors,
+        sentences: rounded((latencies.length / took) * options.texts),
         forward_rate: rounded(alone.rate),
         cpu_us: Object.fromEntries(
           Object.entries(cpuAfter).map(([name, us]) => [name, Math.round((us - cpuBefore[name]!) / sent)]),
@@ -150,12 +157,17 @@ async function measure(file: string, options: Options) {
     };
     await row('closed', () => load.closed(topic, payloads, 1, { seconds: options.seconds }));
     const { seconds: time, requests, concurrency } = options;
+    const began = performance.now();
+    const memory = watchMemory({ daemon: pids.daemon, engine: pids.engine }, () =>
+      requests === undefined ? (performance.now() - began) / (time * 1000) : load.progress(requests),
+    );
     await row('saturated', () =>
       load.closed(topic, payloads, concurrency, {
         seconds: time,
         ...(requests !== undefined && { requests }),
       }),
     );
+    const resident = memory();
     const loop = await loopDelay(daemon.info.http);
     const full = rows.at(-1)!.rate;
     for (const share of OPEN) {
@@ -165,70 +177,18 @@ async function measure(file: string, options: Options) {
     return {
       rows,
       forward_cpu_us: Math.round(alone.cpu),
-      daemon: { rss_before: before, rss_after: residentBytes(daemon.pid), loop_delay_p99_ms: loop },
+      echo_between_requests_p50_ms: rounded(betweenRequests),
+      loop_delay_p99_ms: loop,
+      resident_bytes: resident,
       model: artifact.id,
       device,
       broker: broker ? 'mosquitto' : url,
       words: options.words,
+      texts: options.texts,
       concurrency: options.concurrency,
     };
   } finally {
     for (const stop of stops.reverse()) await stop().catch((error: Error) => note(error.message));
-  }
-}
-
-/** Texts of words that the tokenizer knows, of different lengths as people write: half to one and a half times `words`. */
-function sentences(artifact: Artifact, words: number): string[] {
-  const list =
-    'transfer ten dollars to my savings account please what is the weather in oslo tomorrow book a flight for two'.split(
-      ' ',
-    );
-  let state = 7;
-  const next = (limit: number) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
-  const texts = Array.from({ length: 256 }, () => {
-    const count = Math.max(1, Math.round(words / 2) + next(words + 1));
-    return Array.from({ length: count }, () => list[next(list.length)]).join(' ');
-  });
-  const longest = texts.find((text) => artifact.tokenizer.encode(text, artifact.plan.maxTokens).truncated);
-  if (longest !== undefined) throw new Error(`${words} words are too many for ${artifact.name}`);
-  return texts;
-}
-
-/** The same texts on the same device in this process: milliseconds of one, and sentences a second in batches. */
-function inProcess(
-  artifact: Artifact,
-  uri: string,
-  texts: readonly string[],
-  time: number,
-): { p50: number; rate: number; cpu: number } {
-  const device = Device.open(uri);
-  try {
-    const session = new Session(device, artifact);
-    const sequences: Sequence[] = texts.map((text) =>
-      artifact.tokenizer.encode(text, artifact.plan.maxTokens),
-    );
-    const runs = (batch: number) => {
-      const at = (index: number) => sequences[index % sequences.length]!;
-      const times: number[] = [];
-      const end = performance.now() + time * 500;
-      for (let i = 0; times.length < 20 || performance.now() < end; i += batch)
-        times.push(session.run(Array.from({ length: batch }, (_, j) => at(i + j))).times.total);
-      return times.slice(WARM_UP);
-    };
-    const single = runs(1);
-    const cpu = process.cpuUsage();
-    const batches = runs(BATCH);
-    const { user, system } = process.cpuUsage(cpu);
-    return {
-      p50: median(single),
-      rate: (BATCH * 1000) / median(batches),
-      cpu: (user + system) / ((batches.length + WARM_UP) * BATCH),
-    };
-  } finally {
-    device.close();
   }
 }
 

@@ -1,7 +1,8 @@
 /** Error codes of an answer, with their meaning. Stable: programs may depend on them. */
 export const ERROR_CODES = {
-  bad_json: 'The payload is not JSON in UTF-8.',
-  bad_cbor: 'The content type says CBOR, and the payload is none.',
+  bad_json: 'The payload is not JSON in UTF-8, or has more lists, keys or levels than any request.',
+  bad_cbor:
+    'The content type says CBOR, and the payload is none, or has more lists or keys than any request.',
   bad_content_type: 'The content type is neither application/json nor application/cbor.',
   bad_request:
     'The payload is well-formed but no request: unknown key, wrong type, missing or empty input, or something that this model does not do.',

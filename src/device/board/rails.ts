@@ -1,6 +1,7 @@
 /** Power rails: INA226 monitors of a board, found by name in hwmon (their numbers change from boot to boot). */
+import { readFile } from 'node:fs/promises';
 import type { Profile, Rail } from './profile.js';
-import { list, readLine, readNumber } from './system.js';
+import { list, readLine, readNumber, systemPath } from './system.js';
 
 const HWMON = '/sys/class/hwmon';
 
@@ -36,16 +37,39 @@ export function findRails(profile: Profile | undefined): RailSensor[] {
 }
 
 /** power1_input is in microwatts; without it voltage (mV) times current (mA). */
-function watts({ folder }: RailSensor): number | undefined {
-  const microwatts = readNumber(folder, 'power1_input');
+function wattsFrom(
+  microwatts: number | undefined,
+  millivolts?: number,
+  milliamps?: number,
+): number | undefined {
   if (microwatts !== undefined) return microwatts / 1e6;
-  const [millivolts, milliamps] = [readNumber(folder, 'in1_input'), readNumber(folder, 'curr1_input')];
   return millivolts === undefined || milliamps === undefined ? undefined : (millivolts * milliamps) / 1e6;
+}
+
+function watts({ folder }: RailSensor): number | undefined {
+  const read = (name: string) => readNumber(folder, name);
+  return wattsFrom(read('power1_input')) ?? wattsFrom(undefined, read('in1_input'), read('curr1_input'));
 }
 
 /** Reads every rail once. Each is an I2C transfer of about a millisecond. */
 export function readRails(rails: readonly RailSensor[]): RailWatts {
   return rails.map(watts);
+}
+
+/** The same without waiting on this thread: for whoever serves others meanwhile. One rail after another, for they share a bus. Never rejects. */
+export async function readRailsLater(rails: readonly RailSensor[]): Promise<RailWatts> {
+  const values: (number | undefined)[] = [];
+  for (const { folder } of rails) {
+    const read = async (name: string) => {
+      const text = await readFile(systemPath(folder, name), 'latin1').catch(() => '');
+      return /^-?\d+\s*$/.test(text) ? Number(text) : undefined;
+    };
+    values.push(
+      wattsFrom(await read('power1_input')) ??
+        wattsFrom(undefined, await read('in1_input'), await read('curr1_input')),
+    );
+  }
+  return values;
 }
 
 /** Power over a time, by trapezoids between samples. */

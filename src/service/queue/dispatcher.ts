@@ -3,6 +3,7 @@
  * here are the clock, the promises and the timer.
  */
 import { performance } from 'node:perf_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Priority } from '../../client/wire.js';
 import type { BatchResult, InferenceHost, TokenSequence } from '../engine.js';
 import { RequestFailure } from '../failure.js';
@@ -82,6 +83,8 @@ interface Request {
 const LATER = 'try again later, or another node';
 /** How often waiting requests are looked through for those whose time is over, milliseconds. */
 const EXPIRE_MS = 25;
+/** Requests of a batch that are answered in one turn of the event loop: others wait for it too. */
+const SLICE = 16;
 /** Engine processes that may die under one request before it is refused: one in company, which proves nothing, and two alone. */
 const CRASHES = 3;
 
@@ -94,6 +97,7 @@ export class Dispatcher {
   readonly #crashes = new WeakMap<Request, number>();
   #timer: NodeJS.Timeout | undefined;
   #due = Number.POSITIVE_INFINITY;
+  #pumping = false;
   #deadlines = 0;
   #expired = 0;
 
@@ -157,7 +161,17 @@ export class Dispatcher {
       if (ask.deadline !== undefined) this.#deadlines += parts.size;
       if (ask.cancel) ask.cancel.onAsked = () => this.#settle(request, cancelled());
       if (parts.size === 0) this.#finish(request);
-      else this.pump();
+      else this.#pumpSoon();
+    });
+  }
+
+  /** Requests that come in one turn of the event loop go to an idle engine together, not the first of them alone. */
+  #pumpSoon(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    setImmediate(() => {
+      this.#pumping = false;
+      this.pump();
     });
   }
 
@@ -227,8 +241,12 @@ export class Dispatcher {
       const { logits, times } = await this.#host.infer(batch.model, inputs);
       this.#policy.done(batch);
       this.#onBatch?.(batch, { times, started });
+      // The engine first: it works on the next batch while this one is answered.
+      this.pump();
       let at = 0;
+      let given = 0;
       for (const ticket of batch.tickets) {
+        if (++given % SLICE === 0) await turn();
         const { request, first } = this.#part(ticket);
         for (let i = 0; i < ticket.sequences; i++) request.logits[first + i] = logits[at++]!;
         request.queueMs = Math.max(request.queueMs, started - ticket.arrived);
@@ -240,8 +258,8 @@ export class Dispatcher {
       this.#policy.done(batch);
       if ((error as { code?: unknown }).code === 'worker-lost' && !this.#host.lost) this.#again(batch, error);
       else for (const ticket of batch.tickets) this.#drop(ticket, error);
+      this.pump();
     }
-    this.pump();
   }
 
   /** The engine process died under this batch: everyone in it gets another run, by themselves. */

@@ -42,6 +42,7 @@ it.each<[string, Writer]>([
     const [whole, cut] = [new Session(device, artifact), new Session(device, artifact, FINE)];
     for (const lengths of [[40], [1], [3, 5, 8], [40, 17, 40, 2], Array<number>(12).fill(9)]) {
       const sequences = sequencesOf(lengths);
+      for (const session of [whole, cut]) session.prepare(sequences);
       expect(cut.run(sequences).logits.map(bytesOf), `[${lengths}]`).toEqual(
         whole.run(sequences).logits.map(bytesOf),
       );

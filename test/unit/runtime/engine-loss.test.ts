@@ -31,10 +31,11 @@ function module(statements: string): URL {
   const path = join(folder, 'modules', `${modules++}.mjs`);
   writeFileSync(
     path,
-    `import { readFrame, writeFrame } from '${new URL('frames.js', dist)}';
+    `import { readFrames, writeFrame } from '${new URL('frames.js', dist)}';
 import { existsSync, writeFileSync } from 'node:fs';
 const say = (header, body) => writeFrame(3, header, body);
-const next = () => readFrame(3);
+const frames = readFrames(3);
+const next = () => frames.next().value;
 next();
 ${statements}`,
   );

@@ -75,7 +75,10 @@ it.each<[string, Writer]>([
     const name = family.toLowerCase().replace(' ', '-');
     const session = new Session(device, Artifact.open(await artifactOf(folder, name, write)));
     const runs = [[9], [9], [3, 5], [1], [40, 40, 2], [9], [8, 8, 8, 8], [9], [40, 40, 2]];
-    for (const lengths of runs) session.run(sequencesOf(lengths));
+    for (const lengths of runs) {
+      session.prepare(sequencesOf(lengths));
+      session.run(sequencesOf(lengths));
+    }
     expect(watched.detector.violations).toEqual([]);
     expect(watched.programs()).toBe(runs.length);
   } finally {

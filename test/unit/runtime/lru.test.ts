@@ -34,4 +34,21 @@ describe('a cache of the last entries', () => {
     for (let i = 0; i < 100; i++) cache.set(`key ${i % 7}`, i);
     expect([0, 1, 2, 3, 4, 5, 6].filter((i) => cache.get(`key ${i}`) !== undefined)).toEqual([0, 1, 6]);
   });
+
+  it('counts entries by their size, and keeps the last one however large it is', () => {
+    const forgotten: number[] = [];
+    const cache = new LeastRecentlyUsed<number>(10, (value) => forgotten.push(value));
+    cache.set('a', 1, 4);
+    cache.set('b', 2, 4);
+    cache.set('a', 3, 6);
+    expect(forgotten).toEqual([1]);
+    cache.set('c', 4, 1);
+    expect(forgotten).toEqual([1, 2]);
+    cache.set('d', 5, 11);
+    expect(forgotten).toEqual([1, 2, 3, 4]);
+    expect(cache.get('d')).toBe(5);
+    cache.set('e', 6, 10);
+    expect(cache.get('d')).toBeUndefined();
+    expect(cache.get('e')).toBe(6);
+  });
 });

@@ -45,8 +45,11 @@ afterEach(() => {
   for (const device of devices.splice(0)) device.close();
 });
 
-const answers = (session: Session, sequences: readonly Sequence[]) =>
-  session.run(sequences).logits.map(bytesOf);
+/** Answers of one program where they fit one: a mixture of lengths that is not announced runs in parts. */
+const answers = (session: Session, sequences: readonly Sequence[]) => {
+  session.prepare(sequences);
+  return session.run(sequences).logits.map(bytesOf);
+};
 /** The same sequences, each in a run of its own. */
 const alone = (session: Session, sequences: readonly Sequence[]) =>
   sequences.flatMap((sequence) => answers(session, [sequence]));
@@ -131,6 +134,34 @@ describe('geometries', () => {
     const { total, engine, vector, host } = new Session(open(), small).run(sequencesOf([9, 9])).times;
     expect(Math.min(engine, vector, host)).toBeGreaterThanOrEqual(0);
     expect(engine + vector + host).toBeCloseTo(total, 6);
+  });
+});
+
+describe('a mixture of lengths', () => {
+  const lengths = [9, 4, 9, 17, 4, 9];
+
+  it('runs in parts of one length, which serve other mixtures too, and has a program of its own when it comes again', () => {
+    const device = open();
+    const session = new Session(device, small);
+    const load = vi.spyOn(device, 'load');
+    const sequences = sequencesOf(lengths);
+    const first = session.run(sequences).logits.map(bytesOf);
+    expect(first).toEqual(alone(new Session(open(), small), sequences));
+    expect(load).toHaveBeenCalledTimes(3);
+    session.run(sequencesOf([17, 9, 9, 9]));
+    expect(load).toHaveBeenCalledTimes(3);
+    for (let i = 0; i < 3; i++)
+      expect(session.run(sequences.toReversed()).logits.map(bytesOf)).toEqual(first.toReversed());
+    expect(load).toHaveBeenCalledTimes(4);
+  });
+
+  it('that is announced has its program at once', () => {
+    const device = open();
+    const session = new Session(device, small);
+    const load = vi.spyOn(device, 'load');
+    session.prepare(sequencesOf(lengths));
+    session.run(sequencesOf(lengths));
+    expect(load).toHaveBeenCalledTimes(1);
   });
 });
 

@@ -192,4 +192,31 @@ describe('inbox', () => {
     five.box.hold(zero)();
     expect(five.handled(zero)).toBe(true);
   });
+
+  it('gives messages in their order, those before anybody took them too, and lets others have their turn between many', async () => {
+    const { mqtt, box } = inbox();
+    const topic = 'beta/1/model/m/infer';
+    const emit = (messageId: number) =>
+      mqtt.emit('message', topic, Buffer.from([messageId]), packet(messageId));
+    for (let i = 0; i < 3; i++) emit(i);
+    const taken: number[] = [];
+    let longest = 0;
+    let turns = 0;
+    box.start((_parsed, { payload }) => {
+      taken.push(payload[0]!);
+      const end = performance.now() + 1;
+      while (performance.now() < end);
+    });
+    for (let i = 3; i < 40; i++) emit(i);
+    expect(taken.length).toBeLessThan(40);
+    while (box.waiting > 0) {
+      const before = taken.length;
+      await new Promise((resolve) => setImmediate(resolve));
+      longest = Math.max(longest, taken.length - before);
+      turns++;
+    }
+    expect(taken).toEqual(Array.from({ length: 40 }, (_, i) => i));
+    expect(turns).toBeGreaterThan(5);
+    expect(longest).toBeLessThan(8);
+  });
 });

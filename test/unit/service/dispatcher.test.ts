@@ -53,7 +53,9 @@ const failure = (promise: Promise<unknown>) =>
 describe('dispatcher', () => {
   it('puts requests together and gives each its own results', async () => {
     const first = infer([1]);
+    await settle();
     const all = [infer([2, 3]), infer([4])];
+    await settle();
     expect(host.started).toHaveLength(1);
     host.started[0]?.end();
     expect((await first).timings).toMatchObject({ computeMs: 2, batch: 1 });
@@ -64,6 +66,14 @@ describe('dispatcher', () => {
     expect(two?.logits).toEqual(sequences(2, 3).map(({ ids }) => fakeLogits(ids)));
     expect(one?.logits).toEqual(sequences(4).map(({ ids }) => fakeLogits(ids)));
     expect(queue.load).toBe(0);
+  });
+
+  it('gives an idle engine what comes in one turn as one batch', async () => {
+    const all = [infer([1]), infer([2]), infer([3])];
+    await settle();
+    expect(host.started.map(({ sequences: { length } }) => length)).toEqual([3]);
+    host.started[0]?.end();
+    await Promise.all(all);
   });
 
   it('runs a long list in parts, and puts them together in order', async () => {
@@ -98,6 +108,7 @@ describe('dispatcher', () => {
   it('gives up what waits when it is asked to, and what runs as well', async () => {
     const stop = new Cancel();
     const running = infer([1], { cancel: stop });
+    await settle();
     const other = new Cancel();
     const waiting = infer([1], { cancel: other });
     stop.ask();
@@ -114,6 +125,7 @@ describe('dispatcher', () => {
 
   it('ends a request at its deadline, also where nothing else happens', async () => {
     void infer([1]);
+    await settle();
     const begin = performance.now();
     const late = infer([1], { deadline: begin + 40 });
     expect(await failure(late)).toBe('expired');
@@ -125,6 +137,7 @@ describe('dispatcher', () => {
 
   it('cancels the other parts of a request that lost one', async () => {
     const whole = infer([5, 5, 5, 5, 5, 5]);
+    await settle();
     expect(host.started).toHaveLength(1);
     host.started[0]?.fail(codedError('device-fault', 'bad tile'));
     expect(await failure(whole)).toBe('device-fault');
@@ -145,6 +158,7 @@ describe('dispatcher', () => {
 
   it('runs again, each by itself, what was under an engine process that died; who kills it twice more is refused', async () => {
     const first = infer([1]);
+    await settle();
     const [poison, innocent] = [infer([2]), infer([3])];
     host.started[0]?.end();
     await first;
@@ -175,6 +189,7 @@ describe('dispatcher', () => {
 
   it('fails what is under way when no engine will ever be there', async () => {
     const one = infer([1]);
+    await settle();
     host.ready = false;
     host.lost = true;
     host.started[0]?.fail(codedError('worker-lost', 'given up'));

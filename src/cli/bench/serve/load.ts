@@ -60,7 +60,7 @@ export class Load {
     const more = () =>
       until.requests === undefined
         ? performance.now() - start < until.seconds * 1000
-        : this.#sequence < until.requests;
+        : this.#sequence - first < until.requests;
     await new Promise<void>((resolve) => {
       this.#onAnswer = () => {
         if (more()) this.#send(topic, payloads, performance.now());
@@ -98,6 +98,27 @@ export class Load {
       this.#whenQuiet(resolve);
     });
     return this.#result(first, start);
+  }
+
+  /** Share of `requests` that is answered. */
+  progress(requests: number): number {
+    return this.#latencies.length / requests;
+  }
+
+  /** A request and a message to ourselves in turn: milliseconds of the messages, on a machine as idle or as busy as requests find it. */
+  async echoBetween(topic: string, payloads: readonly string[], seconds: number): Promise<number[]> {
+    const end = performance.now() + seconds * 1000;
+    const echoes: number[] = [];
+    while (performance.now() < end) {
+      await this.#one(topic, payloads);
+      echoes.push(await this.#one(this.#reply, payloads));
+    }
+    return echoes;
+  }
+
+  async #one(topic: string, payloads: readonly string[]): Promise<number> {
+    const { latencies } = await this.closed(topic, payloads, 1, { seconds: 0, requests: 1 });
+    return latencies[0] ?? Number.NaN;
   }
 
   /** A message to ourselves through the broker, one after another: milliseconds each. */

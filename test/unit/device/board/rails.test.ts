@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { findProfile } from '../../../../src/device/board/profile.js';
-import { EnergyMeter, findRails, readRails } from '../../../../src/device/board/rails.js';
+import { EnergyMeter, findRails, readRails, readRailsLater } from '../../../../src/device/board/rails.js';
 import { FakeBoard } from './fake-board.js';
 
 let board: FakeBoard;
@@ -9,7 +9,7 @@ beforeEach(() => {
 });
 afterEach(() => board.destroy());
 
-it('rails are found by name, whatever their number, and in the order of the profile', () => {
+it('rails are found by name, whatever their number, and in the order of the profile', async () => {
   board.putRail(0, 'coretemp', 1);
   board.putRail(11, 'ina226_u79', 1_500_000);
   board.putRail(4, 'ina226_u93', 300_000);
@@ -24,19 +24,22 @@ it('rails are found by name, whatever their number, and in the order of the prof
     ['u93', 'VCCO_PSDDR_504', 'DDR'],
   ]);
   expect(readRails(rails)).toEqual([1.5, 0.25, 0.3]);
+  expect(await readRailsLater(rails)).toEqual([1.5, 0.25, 0.3]);
 });
 
-it('without power1_input it is voltage times current, and a sensor that fails is no zero', () => {
+it('without power1_input it is voltage times current, and a sensor that fails is no zero', async () => {
   board.putRail(0, 'ina226_u79', 0);
   board.remove('/sys/class/hwmon/hwmon0/power1_input');
   board.put('/sys/class/hwmon/hwmon0/in1_input', '850\n');
   board.put('/sys/class/hwmon/hwmon0/curr1_input', '2000\n');
   const rails = findRails(findProfile());
   expect(readRails(rails)).toEqual([1.7]);
+  expect(await readRailsLater(rails)).toEqual([1.7]);
   board.put('/sys/class/hwmon/hwmon0/curr1_input', '-100\n');
   expect(readRails(rails)[0]).toBeCloseTo(-0.085); // Offsets of a monitor at no load are real.
   board.remove('/sys/class/hwmon/hwmon0/curr1_input');
   expect(readRails(rails)).toEqual([undefined]);
+  expect(await readRailsLater(rails)).toEqual([undefined]);
 });
 
 it('a machine that is no board has none', () => {
