@@ -47,20 +47,18 @@ export class Load {
     return closeConnection(this.#connection);
   }
 
-  /** As many requests under way as `concurrency`, for so many seconds or until so many are sent. */
+  /** As many requests under way as `concurrency`, until so many seconds are over or so many are sent. */
   async closed(
     topic: string,
     payloads: readonly string[],
     concurrency: number,
-    until: { seconds: number; requests?: number },
+    until: { seconds?: number; requests?: number },
   ): Promise<LoadResult> {
     this.#begin();
     const start = performance.now();
     const first = this.#sequence;
-    const more = () =>
-      until.requests === undefined
-        ? performance.now() - start < until.seconds * 1000
-        : this.#sequence - first < until.requests;
+    const { seconds = Number.POSITIVE_INFINITY, requests = Number.POSITIVE_INFINITY } = until;
+    const more = () => performance.now() - start < seconds * 1000 && this.#sequence - first < requests;
     await new Promise<void>((resolve) => {
       this.#onAnswer = () => {
         if (more()) this.#send(topic, payloads, performance.now());
@@ -117,7 +115,7 @@ export class Load {
   }
 
   async #one(topic: string, payloads: readonly string[]): Promise<number> {
-    const { latencies } = await this.closed(topic, payloads, 1, { seconds: 0, requests: 1 });
+    const { latencies } = await this.closed(topic, payloads, 1, { requests: 1 });
     return latencies[0] ?? Number.NaN;
   }
 
