@@ -25,6 +25,7 @@ export class Load {
   #latencies: number[] = [];
   #errors: Record<string, number> = {};
   #onAnswer: () => void = () => undefined;
+  #quiet: NodeJS.Timeout | undefined;
 
   private constructor(connection: Connection, reply: string) {
     this.#connection = connection;
@@ -64,7 +65,7 @@ export class Load {
         if (more()) this.#send(topic, payloads, performance.now());
         else if (this.#due.size === 0) resolve();
       };
-      for (let i = 0; i < concurrency; i++) this.#send(topic, payloads, performance.now());
+      for (let i = 0; i < concurrency && more(); i++) this.#send(topic, payloads, performance.now());
       this.#whenQuiet(resolve);
     });
     return this.#result(first, start);
@@ -152,18 +153,16 @@ export class Load {
   /** Calls `resolve` when no answer has come for a while. */
   #whenQuiet(resolve: () => void): void {
     let seen = -1;
-    const timer = setInterval(() => {
-      if (this.#latencies.length === seen) {
-        clearInterval(timer);
-        resolve();
-      }
+    this.#quiet = setInterval(() => {
+      if (this.#latencies.length === seen) resolve();
       seen = this.#latencies.length;
     }, QUIET_MS);
-    timer.unref();
+    this.#quiet.unref();
   }
 
   #result(first: number, start: number): LoadResult {
     this.#onAnswer = () => undefined;
+    clearInterval(this.#quiet);
     return {
       latencies: this.#latencies,
       seconds: (performance.now() - start) / 1000,
