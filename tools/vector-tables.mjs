@@ -4,7 +4,7 @@
  * erf on [0, 6) is a polynomial on each of 16 equal parts: its Taylor series about the middle of the part, of degree 40, made
  * shorter by Chebyshev polynomials (each step down from degree n loses at most the coefficient over 2^(n-1)).
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { generate } from './generated.mjs';
 
 const FRACTION = 256n;
 const ONE = 1n << FRACTION;
@@ -203,10 +203,4 @@ ${Array.from(
 `;
 }
 
-const file = new URL('../native/vector/lanes/tables.h', import.meta.url);
-if (process.argv.includes('--check')) {
-  if (readFileSync(file, 'utf8') !== text()) {
-    console.error('native/vector/lanes/tables.h is not what tools/vector-tables.mjs writes: run it');
-    process.exit(1);
-  }
-} else writeFileSync(file, text());
+generate([['native/vector/lanes/tables.h', text]], 'npm run contract');

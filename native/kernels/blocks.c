@@ -12,7 +12,12 @@ _Static_assert(PANEL_ROWS_MAX % BETA_METHOD_LANES_MAX == 0, "panels are whole gr
 
 static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
-static uint32_t divide_up(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+/* Most products are one panel of a few units, and a division takes as long as the first of them. */
+static uint32_t divide_up(uint32_t a, uint32_t b) { return a <= b ? 1 : a / b + (a % b != 0); }
+/* Groups of held rows. */
+static uint32_t groups_for(const struct beta_method *method, uint32_t rows) {
+  return (rows + method->lanes - 1) >> __builtin_ctz(method->lanes);
+}
 static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / BETA_METHOD_ALIGN * BETA_METHOD_ALIGN; }
 
 /*
@@ -20,11 +25,10 @@ static size_t align_up(size_t bytes) { return (bytes + BETA_METHOD_ALIGN - 1) / 
  * as large: methods multiply several groups at once, and a remainder in every panel would cost more than one at the end.
  */
 static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes, uint32_t held_rows) {
+  if (held_rows <= PANEL_ROWS_MAX && groups_for(method, held_rows) * group_bytes <= PANEL_BYTES) return PANEL_ROWS_MAX;
   const uint32_t step = max_u32(method->lanes, 8);
-  const size_t step_bytes = group_bytes * (step / method->lanes);
-  const uint32_t steps = PANEL_BYTES / (uint32_t)step_bytes; /* 32 bits divide faster, and this is done for every product */
+  const uint32_t steps = PANEL_BYTES / (uint32_t)(group_bytes * (step / method->lanes));
   const uint32_t most = min_u32(max_u32(steps, 1) * step, PANEL_ROWS_MAX);
-  if (held_rows <= most) return most;
   return divide_up(divide_up(held_rows, divide_up(held_rows, most)), step) * step;
 }
 
@@ -50,28 +54,29 @@ static uint64_t largest_value(const beta_matrix *matrix) {
  */
 static bool is_narrow(const beta_blocks *blocks) {
   const beta_qmm *job = blocks->job;
-  if (blocks->hold_a || blocks->method->multiply16 == NULL) return false;
+  if (blocks->method->multiply16 == NULL || (blocks->hold_a && blocks->kernel->turn16 == NULL)) return false;
   if (blocks->epilogue.identity) return true;
   return blocks->epilogue.thresholds && blocks->epilogue.near &&
          largest_value(&job->a) * largest_value(&job->b) * job->k <= INT16_MAX / 2;
 }
 
-beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
-  beta_blocks blocks = {.kernel = kernel, .job = job, .epilogue = beta_epilogue_prepare(job)};
-  blocks.method = kernel->choose(job, &blocks.hold_a);
-  blocks.pair = (beta_pair){.held = blocks.hold_a ? job->a : job->b,
-                            .streamed = blocks.hold_a ? job->b : job->a,
-                            .k0 = job->k0,
-                            .k = job->k};
-  blocks.narrow = is_narrow(&blocks);
-  blocks.held_rows = blocks.hold_a ? job->m : job->n;
-  blocks.streamed_rows = blocks.hold_a ? job->n : job->m;
-  blocks.group_bytes = align_up(blocks.method->held_bytes(&blocks.pair));
-  blocks.panel_rows = panel_rows(blocks.method, blocks.group_bytes, blocks.held_rows);
-  blocks.panels = divide_up(blocks.held_rows, blocks.panel_rows);
-  blocks.unit_rows = unit_rows(&blocks, threads);
-  blocks.units = divide_up(blocks.streamed_rows, blocks.unit_rows);
-  return blocks;
+void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
+  blocks->kernel = kernel;
+  blocks->job = job;
+  beta_epilogue_prepare(&blocks->epilogue, job);
+  blocks->method = kernel->choose(job, &blocks->hold_a);
+  blocks->pair.held = blocks->hold_a ? job->a : job->b;
+  blocks->pair.streamed = blocks->hold_a ? job->b : job->a;
+  blocks->pair.k0 = job->k0;
+  blocks->pair.k = job->k;
+  blocks->narrow = is_narrow(blocks);
+  blocks->held_rows = blocks->hold_a ? job->m : job->n;
+  blocks->streamed_rows = blocks->hold_a ? job->n : job->m;
+  blocks->group_bytes = align_up(blocks->method->held_bytes(&blocks->pair));
+  blocks->panel_rows = panel_rows(blocks->method, blocks->group_bytes, blocks->held_rows);
+  blocks->panels = divide_up(blocks->held_rows, blocks->panel_rows);
+  blocks->unit_rows = unit_rows(blocks, threads);
+  blocks->units = divide_up(blocks->streamed_rows, blocks->unit_rows);
 }
 
 uint32_t beta_panel_first(const beta_blocks *blocks, uint32_t panel) { return panel * blocks->panel_rows; }
@@ -81,7 +86,7 @@ uint32_t beta_panel_count(const beta_blocks *blocks, uint32_t panel) {
 }
 
 size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel) {
-  return divide_up(beta_panel_count(blocks, panel), blocks->method->lanes) * blocks->group_bytes;
+  return groups_for(blocks->method, beta_panel_count(blocks, panel)) * blocks->group_bytes;
 }
 
 void beta_hold_panel(const beta_blocks *blocks, uint32_t panel, uint8_t *to) {
@@ -101,7 +106,7 @@ struct part {
   uint32_t lanes, count;
 };
 
-static uint32_t groups_of(const struct part *part) { return divide_up(part->lanes, part->blocks->method->lanes); }
+static uint32_t groups_of(const struct part *part) { return groups_for(part->blocks->method, part->lanes); }
 
 static void multiply(const struct part *part, int32_t *dot, size_t dot_stride) {
   const beta_blocks *blocks = part->blocks;
@@ -154,7 +159,76 @@ void beta_turn_portable(const int32_t *dot, size_t stride, uint32_t rows, uint32
   }
 }
 
-/* A is held: a product is a piece of output columns. int32 goes to the output, other types into a strip of whole rows first. */
+/* Bytes of a row of `columns` values as an output, rounded up to whole lines. */
+static uint64_t row_stride(const beta_matrix *o, uint32_t columns) {
+  const uint64_t bytes = o->bits >= 16 ? (uint64_t)columns * (o->bits / 8)
+                                       : (uint64_t)divide_up(columns, BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * o->bits;
+  return align_up(bytes);
+}
+
+/* Turns a piece of bit-planes of at most a block of columns: `codes` has `count` rows, a column of the output each. */
+static void turn_planes(const struct part *part, const beta_matrix *codes, uint32_t count, uint8_t *out, uint32_t first) {
+  const beta_matrix *o = &part->blocks->job->o;
+  for (uint32_t lane = 0; lane < part->lanes; lane += BETA_BLOCK_ELEMENTS, out += BETA_BLOCK_ELEMENTS * o->stride) {
+    const uint32_t lanes = min_u32(BETA_BLOCK_ELEMENTS, part->lanes - lane);
+    const uint8_t *block = codes->row0 + (uint64_t)lane / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES * o->bits;
+    for (uint32_t i = 0; i < o->bits; i++) {
+      part->blocks->kernel->turn_bits(block + i * BETA_BEAT_BYTES, codes->stride, count, lanes,
+                                      out + i * BETA_BEAT_BYTES + first / 8, o->stride);
+    }
+  }
+}
+
+/* Turns finished values: columns are rows of `codes`. */
+static void turn_values(const struct part *part, const beta_matrix *codes, uint32_t row, uint32_t column) {
+  const beta_qmm *job = part->blocks->job;
+  uint8_t *out = job->o.row0 + row * job->o.stride;
+  if (job->o.bits == 16) {
+    part->blocks->kernel->turn16((const int16_t *)(const void *)codes->row0, codes->stride / sizeof(int16_t), part->count,
+                                     part->lanes, (int16_t *)(void *)out + column, job->o.stride / sizeof(int16_t));
+    return;
+  }
+  beta_matrix left = *codes;
+  for (uint32_t done = 0; done < part->count;) {
+    const uint32_t element = job->n0 + column + done, first = element % BETA_BLOCK_ELEMENTS;
+    const uint32_t count = min_u32(part->count - done, BETA_BLOCK_ELEMENTS - first);
+    turn_planes(part, &left, count, out + (uint64_t)element / BETA_BLOCK_ELEMENTS * BETA_BEAT_BYTES * job->o.bits, first);
+    left.row0 += count * left.stride;
+    done += count;
+  }
+}
+
+/* A is held: a product is a piece of output columns. What the epilogue makes of it as if it were rows is turned around. */
+static void store_turned(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, uint8_t *codes) {
+  const beta_blocks *blocks = part->blocks;
+  int16_t *narrow = (int16_t *)(void *)dot;
+  if (blocks->epilogue.identity && blocks->narrow) {
+    const beta_matrix products = {.row0 = (uint8_t *)narrow, .stride = dot_stride(part) * sizeof *narrow};
+    multiply16(part, narrow, dot_stride(part));
+    turn_values(part, &products, row, column);
+    return;
+  }
+  beta_qmm job = *blocks->job;
+  job.m = part->count;
+  job.n = part->lanes;
+  job.n0 = 0;
+  job.table += (uint64_t)(job.table_by_row ? row : column) * BETA_TABLE_ENTRY_BYTES;
+  job.table_by_row = !job.table_by_row;
+  job.o.row0 = codes;
+  job.o.stride = row_stride(&job.o, part->lanes);
+  struct beta_epilogue epilogue = blocks->epilogue;
+  epilogue.job = &job;
+  if (blocks->narrow) {
+    multiply16(part, narrow, dot_stride(part));
+    blocks->kernel->epilogue16(&epilogue, 0, part->count, 0, part->lanes, narrow, dot_stride(part));
+  } else {
+    multiply(part, dot, dot_stride(part));
+    blocks->kernel->epilogue(&epilogue, 0, part->count, 0, part->lanes, dot, dot_stride(part));
+  }
+  turn_values(part, &job.o, row, column);
+}
+
+/* The same by turning products, int32 to the output, other types into a strip of whole rows. */
 static void store_columns(const struct part *part, uint32_t row, uint32_t column, int32_t *dot, int32_t *strip) {
   const beta_blocks *blocks = part->blocks;
   const beta_matrix *o = &blocks->job->o;
@@ -181,6 +255,7 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
   const struct beta_method *method = blocks->method;
   const uint32_t first = unit * blocks->unit_rows, end = min_u32(first + blocks->unit_rows, blocks->streamed_rows);
   const uint32_t held_first = beta_panel_first(blocks, panel), held_count = beta_panel_count(blocks, panel);
+  const bool turns_values = blocks->job->o.bits != 32 && blocks->kernel->turn16 != NULL;
   for (uint32_t row = first; row < end; row += method->rows) {
     const uint32_t count = min_u32(method->rows, end - row);
     method->stream(&blocks->pair, row, count, scratch->streamed);
@@ -189,13 +264,15 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
                                 min_u32(method->columns, held_count - lane), count};
       if (!blocks->hold_a) {
         store_rows(&part, row, held_first + lane, scratch->dot);
+      } else if (turns_values) {
+        store_turned(&part, held_first + lane, row, scratch->dot, (uint8_t *)scratch->strip);
       } else {
         store_columns(&part, held_first + lane, row, scratch->dot,
                       scratch->strip + (size_t)lane * STRIP_COLUMNS + (row - first));
       }
     }
   }
-  if (blocks->hold_a && blocks->job->o.bits != 32) {
+  if (blocks->hold_a && blocks->job->o.bits != 32 && !turns_values) {
     blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
                              STRIP_COLUMNS);
   }

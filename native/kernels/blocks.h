@@ -24,8 +24,8 @@ typedef struct beta_blocks {
   size_t group_bytes; /* of one held group */
 } beta_blocks;
 
-/* Cuts a job for `threads` threads. `job` must outlive the result. */
-beta_blocks beta_blocks_of(const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads);
+/* Cuts a job for `threads` threads. `job` must outlive the result. In place: a product of attention is short beside a copy. */
+void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads);
 
 /* Bytes of a held panel, and its rows [first, first + count) of the held operand. */
 size_t beta_panel_bytes(const beta_blocks *blocks, uint32_t panel);

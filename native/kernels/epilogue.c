@@ -60,22 +60,17 @@ static void store_planes(uint8_t *block, uint32_t first, const beta_matrix *form
   }
 }
 
-/* Whether all entries are {0, 1.0}. */
+/* Whether all (at least one) entries are {0, 1.0}: the first is, and each is like the one behind it. */
 static bool is_identity(const uint8_t *table, uint32_t entries) {
-  uint64_t other = 0;
-  for (uint32_t i = 0; i < entries; i++) {
-    uint64_t entry;
-    memcpy(&entry, table + (uint64_t)i * ENTRY_BYTES, sizeof entry);
-    other |= entry ^ (uint64_t)ONE << 32;
-  }
-  return other == 0;
+  static const int32_t identity[2] = {0, ONE};
+  return memcmp(table, identity, ENTRY_BYTES) == 0 && memcmp(table, table + ENTRY_BYTES, (entries - 1) * (size_t)ENTRY_BYTES) == 0;
 }
 
-struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
-  struct beta_epilogue epilogue = {.job = job};
+void beta_epilogue_prepare(struct beta_epilogue *epilogue, const beta_qmm *job) {
+  *epilogue = (struct beta_epilogue){.job = job};
   const uint32_t entries = job->table_by_row ? job->m : job->n;
-  epilogue.identity = job->o.bits == 16 && is_identity(job->table, entries);
-  if (job->o.bits != 1) return epilogue;
+  epilogue->identity = job->o.bits == 16 && is_identity(job->table, entries);
+  if (job->o.bits != 1) return;
   uint32_t other = 0, negative = 0, biases = 0;
   for (uint32_t i = 0; i < entries; i++) {
     int32_t bias, mul;
@@ -86,10 +81,9 @@ struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job) {
     negative |= sign;
     biases |= (uint32_t)(bias ^ bias >> 31);
   }
-  epilogue.thresholds = other == 0;
-  epilogue.flips = negative != 0;
-  epilogue.near = biases >> 30 == 0;
-  return epilogue;
+  epilogue->thresholds = other == 0;
+  epilogue->flips = negative != 0;
+  epilogue->near = biases >> 30 == 0;
 }
 
 static void store_row(const beta_qmm *job, uint32_t row, uint32_t column, uint32_t count, const int32_t *dot) {

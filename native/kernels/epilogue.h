@@ -18,7 +18,7 @@ struct beta_epilogue {
   bool identity;
 };
 
-struct beta_epilogue beta_epilogue_prepare(const beta_qmm *job);
+void beta_epilogue_prepare(struct beta_epilogue *epilogue, const beta_qmm *job);
 
 /* The epilogue in portable C; the same contract as beta_kernel's. */
 void beta_epilogue_portable(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,

@@ -51,11 +51,17 @@ struct beta_kernel {
    */
   void (*epilogue)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
                    const int32_t *dot, size_t stride);
-  /* to[l * to_stride + r] = dot[r * stride + l] for r < rows (<= 16) and l < lanes; writes nothing else. */
+  /* to[l * to_stride + r] = dot[r * stride + l] for r < rows and l < lanes; writes nothing else. */
   void (*turn)(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride);
   /* `epilogue` for thresholds and identity tables, from products of 16 bits. NULL where no method has multiply16. */
   void (*epilogue16)(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t columns,
                      const int16_t *dot, size_t stride);
+  /*
+   * `turn` for 16 bits, and for bits: bit r % 8 of to[l * to_stride + r / 8] = bit l % 8 of bits[r * stride + l / 8], spare bits of the
+   * last byte 0. NULL both where products of 32 bits are turned, before the epilogue.
+   */
+  void (*turn16)(const int16_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int16_t *to, size_t to_stride);
+  void (*turn_bits)(const uint8_t *bits, size_t stride, uint32_t rows, uint32_t lanes, uint8_t *to, size_t to_stride);
 };
 
 /* Every kernel that was compiled in, fastest first, NULL at the end; the last one before it runs everywhere. */

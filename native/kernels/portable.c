@@ -117,4 +117,4 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
 static bool supported(void) { return true; }
 
 const struct beta_kernel beta_kernel_portable = {"portable", supported, choose, beta_epilogue_portable, beta_turn_portable,
-                                                 NULL};
+                                                 NULL, NULL, NULL};

@@ -67,7 +67,8 @@ static void naive_store(uint8_t *row, const beta_matrix *o, uint32_t at, int64_t
 static bool by_column(const struct beta_kernel *kernel, beta_matrix o, uint32_t columns, uint32_t n0) {
   o.row0 = found;
   const beta_qmm job = {.o = o, .table = (const uint8_t *)table, .m = 1, .n = columns, .k = 1, .n0 = n0};
-  const struct beta_epilogue epilogue = beta_epilogue_prepare(&job);
+  struct beta_epilogue epilogue;
+  beta_epilogue_prepare(&epilogue, &job);
   memset(found, 0xA5, sizeof found);
   memset(expected, 0xA5, sizeof expected);
   for (uint32_t i = 0; i < columns; i++) naive_store(expected, &o, n0 + i, naive_value(dots[i], table[i], &o));
@@ -88,7 +89,8 @@ static bool by_row(const struct beta_kernel *kernel, beta_matrix o, uint32_t ent
   o.stride = STRIDE;
   const beta_qmm job = {.o = o, .table = (const uint8_t *)table, .table_by_row = true, .m = entries, .n = COLUMNS,
                         .k = 1, .n0 = n0};
-  struct beta_epilogue epilogue = beta_epilogue_prepare(&job);
+  struct beta_epilogue epilogue;
+  beta_epilogue_prepare(&epilogue, &job);
   for (uint32_t row = 0; row + ROWS <= entries; row += ROWS) {
     /* As if the output began `row` rows earlier: the buffer holds the call's rows only. */
     beta_qmm moved = job;

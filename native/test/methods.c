@@ -9,7 +9,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define OPERAND_BYTES ((size_t)1 << 20)
-#define OUTPUT_BYTES ((size_t)1 << 16)
+#define OUTPUT_BYTES ((size_t)1 << 17)
 
 enum pattern { RANDOM, ONES, TOP, NOT_TOP, ZEROS, SPARSE, PATTERNS };
 
@@ -55,7 +55,8 @@ static void decode(const beta_matrix *matrix, uint32_t rows, const beta_qmm *job
 }
 
 static void run_job(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job) {
-  const beta_blocks blocks = beta_blocks_of(kernel, job, 1);
+  beta_blocks blocks;
+  beta_blocks_cut(&blocks, kernel, job, 1);
   for (uint32_t panel = 0; panel < blocks.panels; panel++) {
     beta_hold_panel(&blocks, panel, bench->panel);
     for (uint32_t unit = 0; unit < blocks.units; unit++) {
@@ -80,21 +81,22 @@ static void multiply(const struct bench *bench, const beta_qmm *job) {
   }
 }
 
-/* Thresholds among the results of the first row, and some that are far from all. */
-static int32_t bias_of(uint32_t n) {
-  if (n % 11 == 10) return n % 2 == 0 ? INT32_MAX : INT32_MIN;
-  return n % 13 == 12 ? 40000 : (int32_t)(n % 3) - 1 - (int32_t)dots[n];
+/* Thresholds among the results of the first row or column, and some that are far from all. */
+static int32_t bias_of(uint32_t entry, int64_t dot) {
+  if (entry % 11 == 10) return entry % 2 == 0 ? INT32_MAX : INT32_MIN;
+  return entry % 13 == 12 ? 40000 : (int32_t)(entry % 3) - 1 - (int32_t)dot;
 }
 
-/* Whether the multiplier of a column is -1.0. */
-static bool falls(uint32_t n) { return n % 4 == 3; }
+/* Whether the multiplier of an entry is -1.0. */
+static bool falls(uint32_t entry) { return entry % 4 == 3; }
 
 /* The output of 32, 16 or 1 bits; for one bit, `near` keeps thresholds within what 16 bits can decide. */
 static bool agrees_as(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job, bool near) {
   static _Alignas(16) int32_t table[COLUMNS_MAX][2];
-  for (uint32_t n = 0; n < job->n; n++) {
-    table[n][0] = job->o.bits == 16 ? 0 : near ? bias_of(n) % 60000 : bias_of(n);
-    table[n][1] = job->o.bits == 1 && falls(n) ? -ONE : ONE;
+  for (uint32_t i = 0; i < (job->table_by_row ? job->m : job->n); i++) {
+    const int32_t bias = bias_of(i, dots[job->table_by_row ? i * job->n : i]);
+    table[i][0] = job->o.bits == 16 ? 0 : near ? bias % 60000 : bias;
+    table[i][1] = job->o.bits == 1 && falls(i) ? -ONE : ONE;
   }
   beta_qmm whole = *job;
   whole.table = job->o.bits == 32 ? NULL : (const uint8_t *)table;
@@ -104,6 +106,7 @@ static bool agrees_as(struct bench *bench, const struct beta_kernel *kernel, con
     const uint8_t *row = (const uint8_t *)bench->out + m * job->o.stride;
     for (uint32_t n = 0; n < job->n; n++) {
       const int64_t dot = dots[m * job->n + n];
+      const uint32_t entry = job->table_by_row ? m : n;
       int64_t expected = dot, found;
       if (job->o.bits == 32) {
         found = ((const int32_t *)(const void *)row)[n];
@@ -111,7 +114,7 @@ static bool agrees_as(struct bench *bench, const struct beta_kernel *kernel, con
         expected = dot > INT16_MAX ? INT16_MAX : dot < INT16_MIN ? INT16_MIN : dot;
         found = ((const int16_t *)(const void *)row)[n];
       } else {
-        const int64_t sum = (int32_t)((uint32_t)dot + (uint32_t)table[n][0]), r = falls(n) ? -sum : sum;
+        const int64_t sum = (int32_t)((uint32_t)dot + (uint32_t)table[entry][0]), r = falls(entry) ? -sum : sum;
         expected = job->o.encoding == BETA_ENC_U ? r >= 1 : job->o.encoding == BETA_ENC_S ? r <= -1 : r >= 0;
         found = row[n / 8] >> n % 8 & 1;
       }
@@ -131,12 +134,14 @@ static bool agrees(struct bench *bench, const struct beta_kernel *kernel, const 
   multiply(bench, job);
   static const struct {
     uint32_t bits, encoding;
-    bool near;
-  } outputs[] = {{32, BETA_ENC_S, false}, {16, BETA_ENC_S, false},  {1, BETA_ENC_PM1, false}, {1, BETA_ENC_PM1, true},
-                 {1, BETA_ENC_U, true},   {1, BETA_ENC_S, true}};
+    bool near, by_row;
+  } outputs[] = {{32, BETA_ENC_S, false, false},  {16, BETA_ENC_S, false, false}, {16, BETA_ENC_S, false, true},
+                 {1, BETA_ENC_PM1, false, false}, {1, BETA_ENC_PM1, true, false}, {1, BETA_ENC_PM1, true, true},
+                 {1, BETA_ENC_U, true, false},    {1, BETA_ENC_S, true, true}};
   for (size_t i = 0; i < COUNT(outputs); i++) {
     beta_qmm as = *job;
     as.o.bits = outputs[i].bits;
+    as.table_by_row = outputs[i].by_row;
     as.o.encoding = outputs[i].encoding;
     as.o.stride = ((uint64_t)job->n * as.o.bits + 127) / 128 * 16;
     if (!agrees_as(bench, kernel, &as, outputs[i].near)) return false;
@@ -160,17 +165,19 @@ static beta_qmm shape(struct bench *bench) {
     job.m = 1 + job.m % 5;
     job.n = 1 + job.n % 5;
   }
-  if ((random >> 50) % 64 == 0) { /* heads of attention: whole tiles, whose results go straight to the output */
-    job.k = 1 + (random >> 8) % 160;
+  const bool head = (random >> 50) % 32 == 0; /* of attention: whole tiles, whose results go straight to the output */
+  const bool whole = head && (random >> 55 & 1) != 0; /* of words */
+  if (head) {
+    job.k = whole ? 64 * (1 + (random >> 8) % 4) : 1 + (random >> 8) % 160;
     job.m = 60 + (random >> 20) % 80;
-    job.n = 32 * (1 + (random >> 28) % 3);
+    job.n = 32 * (1 + (random >> 28) % 4);
   }
   if ((random >> 40 & 1) != 0) {
     const uint32_t m = job.m;
     job.m = job.n;
     job.n = m;
   }
-  if ((random >> 41 & 1) != 0) job.k0 = (random >> 42) % 128;
+  if ((random >> 41 & 1) != 0) job.k0 = whole ? 64 : (random >> 42) % 128;
   return job;
 }
 

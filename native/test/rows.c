@@ -260,6 +260,34 @@ static void test_errors(const struct beta_vector_kernel *k) {
   check(tanh_error < 3e-16, "%s: tanh within 3e-16; %.3g", k->name, tanh_error);
 }
 
+/* What kernel.h says of approximate exponentials and their sums. */
+static void test_approximations(const struct beta_vector_kernel *k) {
+  double worst = 0, worst_sum = 0;
+  for (uint32_t round = 0; round < 400; round++) {
+    const uint32_t width = 1 + below(WIDTH_MAX), spread = 1u << (1 + below(22));
+    const double scale = exp(4 * real()) / spread * (round % 2 ? 10 : 1);
+    const bool int16 = spread < 1u << 14 && below(2);
+    int16_t short_scores[WIDTH_MAX];
+    int32_t scores[WIDTH_MAX], most = INT32_MIN;
+    float e[ROOM];
+    for (uint32_t i = 0; i < width; i++) {
+      scores[i] = (int32_t)below(spread) - (int32_t)(spread / 2);
+      short_scores[i] = (int16_t)scores[i];
+      most = scores[i] > most ? scores[i] : most;
+    }
+    const double sum = k->approximate(int16 ? (void *)short_scores : (void *)scores, int16, width, most, scale, e);
+    double truth = 0;
+    for (uint32_t i = 0; i < width; i++) {
+      const double argument = scale * ((double)most - scores[i]), each = exp(-argument), y = argument / log(2);
+      truth += each;
+      if (each < 0x1p-125 ? !(e[i] >= 0 && e[i] < 0x1p-124f) : 0) worst = INFINITY;
+      if (each >= 0x1p-125) worst = fmax(worst, fabs(e[i] - each) / each / (0x1p-24 * (6 + 2.1 * y)));
+    }
+    worst_sum = fmax(worst_sum, fabs(sum - truth) / truth / (0x1p-24 * (12 + 2.1 * log2(width) + width / 16.0)));
+  }
+  check(worst < 1 && worst_sum < 1, "%s: approximate exponentials and sums within their bounds; %.3g and %.3g of them", k->name, worst, worst_sum);
+}
+
 /* Signs of GELU, and where its range is found, without GELU. */
 static void test_gelu(const struct beta_vector_kernel *k) {
   uint32_t wrong = 0, far = 0;
@@ -298,6 +326,7 @@ int main(void) {
     if (!(*kernel)->supported()) continue;
     if (*kernel != &beta_vector_kernel_portable) test_equal(*kernel);
     test_errors(*kernel);
+    test_approximations(*kernel);
     test_gelu(*kernel);
   }
   return finish();

@@ -3,10 +3,83 @@
 
 #include "vector.h"
 
-static void before_activation(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
+static beta_terms terms_of(const beta_job *job) {
   const beta_step_affine *s = &job->g->step.affine;
-  const beta_terms terms = {.width = s->width, .bias_off = s->bias_off, .by_row = s->by_row != 0, .relu = s->activation == BETA_STEP_ACTIVATION_RELU};
-  beta_sum_terms(job, &terms, sequence, row, x);
+  return (beta_terms){.bias_off = s->bias_off, .by_row = s->by_row != 0, .relu = s->activation == BETA_STEP_ACTIVATION_RELU};
+}
+
+static void before_activation(const beta_job *job, uint32_t sequence, uint32_t row, double *x) {
+  const beta_terms terms = terms_of(job);
+  beta_sum_terms(job, &terms, sequence, row, 0, job->width, x);
+}
+
+/*
+ * Codes of columns of a row by a line, and of chunks in doubt by their real values; to codes[0] and on. The columns are those of one block
+ * of the accumulators.
+ */
+static void code_columns(const beta_job *job, beta_line line, unsigned consumer, const beta_coder *coder, uint32_t sequence, uint32_t row,
+                         uint32_t begin, uint32_t width, uint8_t *codes) {
+  const beta_step_term *t = &job->g->terms[0].term;
+  uint16_t doubtful[BETA_STEP_WIDTH_MAX / BETA_LINE_CHUNK];
+  line.numbers = (const uint8_t *)beta_at(job->v, t->acc_off) + beta_acc_at(t, row, begin);
+  if (line.slopes) line.slopes += begin;
+  if (line.bases) line.bases += begin;
+  if (line.floors) line.floors += begin;
+  const uint32_t doubts = job->v->kernel->line_codes(&line, width, codes, doubtful);
+  for (uint32_t i = 0; i < doubts; i++) {
+    double x[2 * BETA_LINE_CHUNK];
+    const beta_terms terms = terms_of(job);
+    const uint32_t from = doubtful[i] * BETA_LINE_CHUNK, left = width - from, some = left < BETA_LINE_CHUNK ? left : BETA_LINE_CHUNK;
+    beta_sum_terms(job, &terms, sequence, row, begin + from, begin + from + some, x);
+    beta_code_part(job->v, &job->g->consumers[consumer], coder, x, begin + from, some, codes + from);
+  }
+}
+
+/*
+ * Columns that are gone through together. The engine leaves its results panel by panel, so the last columns of all rows are those that
+ * are still in the second-level cache: they come first.
+ */
+#define PANEL_COLUMNS 1024u
+
+/* Codes straight from the integers, where lines decide them (line.c). */
+static void emit_codes(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found) {
+  const beta_group *g = job->g;
+  const unsigned consumers = g->step.header.consumers;
+  const beta_terms terms = terms_of(job);
+  const uint32_t block = g->terms[0].term.block, width = job->width;
+  uint8_t codes[BETA_STEP_WIDTH_MAX];
+  beta_coder coders[BETA_STEP_CONSUMERS_MAX];
+  beta_lines lines;
+  for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &g->consumers[c], found[c]);
+  if (!beta_lines_of_integers(job, &terms, sequence, coders, &lines)) {
+    beta_emit_rows(job, sequence, begin, end, found);
+    return;
+  }
+  const uint32_t panel = block == width && !terms.by_row ? PANEL_COLUMNS : width;
+  for (uint32_t left = (width + panel - 1) / panel; left-- > 0;) {
+    const uint32_t from = left * panel, until = width - from < panel ? width : from + panel;
+    for (uint32_t row = begin; row < end; row++) {
+      for (unsigned c = 0; c < consumers; c++) {
+        const beta_line line = terms.by_row ? beta_line_of_row(&lines.of[c], row) : lines.of[c];
+        for (uint32_t at = from, some; at < until; at += some) {
+          some = block < until - at ? block : until - at;
+          code_columns(job, line, c, &coders[c], sequence, row, at, some, codes + (at - from));
+        }
+        beta_leave_part(job->v, &g->consumers[c], codes, from, until - from, row);
+        if (left == 0) beta_leave_sum(job->v, &g->consumers[c], &coders[c], width, row);
+      }
+    }
+  }
+}
+
+/* Whether integers may have lines: one term whose offsets are those of columns or of rows, and codes alone are asked for. */
+static int has_lines(const beta_group *g) {
+  const beta_step_affine *s = &g->step.affine;
+  if (g->step.header.terms != 1 || g->terms[0].term.row_sums_off || s->out_off || s->activation > BETA_STEP_ACTIVATION_RELU) return 0;
+  for (unsigned c = 0; c < g->step.header.consumers; c++) {
+    if (g->consumers[c].kind == BETA_STEP_QUANTISER_SIGN || (s->by_row && g->consumers[c].shift_off)) return 0;
+  }
+  return 1;
 }
 
 static void leave(const beta_job *job, const double *x, float *out) {
@@ -59,25 +132,40 @@ static void gelu_settle(const beta_job *job, beta_ranges *ranges) {
   }
 }
 
-/* The least that ReLU of anything leaves a quantiser: its least shift. */
-static double least_of(const beta_job *job, const beta_step_quantise *q) {
+/* The column in which ReLU leaves a quantiser the least, its shift; any column where there is none. */
+static uint32_t lowest_column(const beta_job *job, const beta_step_quantise *q, double *x) {
   const float *shift = beta_optional(job->v, q->shift_off);
-  double least = shift ? INFINITY : 0;
-  for (uint32_t i = 0; shift && i < job->width; i++) least = shift[i] < least ? shift[i] : least;
-  return least;
+  if (!shift) return 0;
+  const beta_coder plain = {.step = 1};
+  beta_range of = {.low = INFINITY, .high = -INFINITY};
+  job->v->kernel->widen(shift, job->width, x);
+  job->v->kernel->range(&plain, x, job->width, &of);
+  for (uint32_t i = 0; i < job->width; i++) {
+    if (shift[i] == (float)of.low) return i;
+  }
+  return 0;
 }
 
 /* Behind ReLU a minimum is found as soon as the channel of the least shift is off: as a rule in one of the first rows. */
 static void relu_range(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
-  const unsigned consumers = job->g->step.header.consumers;
-  double least[BETA_STEP_CONSUMERS_MAX];
-  for (unsigned c = 0; c < consumers; c++) least[c] = least_of(job, &job->g->consumers[c]);
-  for (uint32_t row = begin; row < end; row++) {
-    int open = 0;
-    beta_range_rows(job, sequence, row, row + 1, ranges);
-    for (unsigned c = 0; c < consumers; c++) open |= beta_needs_range(&job->g->consumers[c]) && ranges->of[c].low > least[c];
-    if (!open) return;
+  const beta_terms terms = terms_of(job);
+  double x[BETA_STEP_WIDTH_MAX];
+  int open = 0;
+  for (unsigned c = 0; c < job->g->step.header.consumers; c++) {
+    const beta_step_quantise *q = &job->g->consumers[c];
+    if (!beta_needs_range(q)) continue;
+    const uint32_t column = lowest_column(job, q, x);
+    beta_coder coder = beta_coder_of(job->v, q, (beta_found){.step = 1, .t = 0});
+    if (coder.shift) coder.shift += column;
+    uint32_t row = begin;
+    for (; row < end; row++) {
+      beta_sum_terms(job, &terms, sequence, row, column, column + 1, x);
+      if (x[0] <= 0) break;
+    }
+    if (row < end) job->v->kernel->range(&coder, x, 1, &ranges->of[c]);
+    else open = 1;
   }
+  if (open) beta_range_rows(job, sequence, begin, end, ranges);
 }
 
 /* Whether the ranges are minima alone. */
@@ -119,5 +207,6 @@ void beta_affine(const beta_vector *v, const beta_group *g) {
       job.settle = gelu_settle;
     }
   }
+  if (has_lines(g)) job.emit = emit_codes;
   beta_run_rows(&job);
 }

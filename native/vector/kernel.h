@@ -45,6 +45,21 @@ typedef struct beta_coder {
   double inverse;
 } beta_coder;
 
+/*
+ * Codes by single precision, where that decides: rne(clip(slope * number + base, low, high)). `clear` is 0.5 less the error that
+ * line.c states for it, so an element that lies farther than this from the nearest code is doubtful, and asked in double.
+ */
+typedef enum beta_numbers { BETA_FLOATS, BETA_INT16, BETA_INT32 } beta_numbers;
+typedef struct beta_line {
+  const void *numbers;
+  beta_numbers type;
+  float slope, base, low, high, clear;
+  /* Of each column: slopes and floors, which then take the place of `low`, are those of integers and come with bases; or NULL. */
+  const float *slopes, *bases, *floors;
+} beta_line;
+/* Elements that are doubtful together. */
+#define BETA_LINE_CHUNK 64u
+
 /* Smallest and largest prepared value seen. NaN counts as clip_low. */
 typedef struct beta_range {
   double low, high;
@@ -98,6 +113,17 @@ struct beta_vector_kernel {
    */
   void (*signs)(const double *x, const float *rounded, const float *shift, uint32_t width, bool pm1, unsigned bits, uint8_t *planes);
   void (*codes)(const beta_coder *coder, const double *x, uint32_t width, uint8_t *codes);
+  /*
+   * Codes of a row by a line; and the numbers of the chunks of BETA_LINE_CHUNK elements in which one is doubtful: how many. `codes` has
+   * room for whole chunks.
+   */
+  uint32_t (*line_codes)(const beta_line *line, uint32_t width, uint8_t *codes, uint16_t *doubtful);
+  /*
+   * The columns of the line that decides what `coder` makes of `sum`, which has neither constants of the row nor a residual: bases, and
+   * unless NULL slopes and the floors that ReLU makes. Raises `steepest` to the largest slope and `weight` to the largest sum of magnitudes
+   * behind a base; false: there is no such line, a number is not finite.
+   */
+  bool (*line_columns)(const beta_sum *sum, const beta_coder *coder, double *steepest, double *weight, float *slopes, float *bases, float *floors);
   /* Codes of x * factor, without a shift, of `groups` times 16 elements, and their sum. */
   double (*decide)(const beta_coder *coder, const double *x, double factor, uint32_t groups, uint8_t *codes);
   /* Codes to planes, whole blocks: elements behind `width` become 0 in both. */
@@ -113,7 +139,12 @@ struct beta_vector_kernel {
   /* e[i] = exp(-scale * (most - y)), y = step*score + t*key_sums[i], most the largest of them; and their sum. */
   double (*weigh_moved)(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,
                         double *e);
-  /* most - score, each at most 255. */
+  /*
+   * About what weigh() makes, in floats, and their sum: for scores within 2^23 and `scale` within 2^60. With y = scale*(most - score)/ln 2,
+   * each is within 2^-24 * (6 + 2.1 y) of itself, or below 2^-125; the sum within 2^-24 * (12 + 2.1 log2(width) + width/16).
+   */
+  float (*approximate)(const void *scores, bool int16, uint32_t width, int32_t most, double scale, float *e);
+  /* most - score, each at most 255; there is room up to a multiple of 128 distances. */
   void (*distances)(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances);
   /* Sum of the exponentials of distances up to `furthest`. */
   int64_t (*total)(const beta_exponentials *exponentials, const uint8_t *distances, uint32_t width, uint32_t furthest);

@@ -5,7 +5,7 @@ static void norm_row(const beta_job *job, uint32_t sequence, uint32_t row, doubl
   const beta_vector *v = job->v;
   const beta_step_norm *s = &job->g->step.norm;
   const float *residual = (const float *)beta_at(v, s->residual_off) + (size_t)row * s->width;
-  beta_sum_terms(job, &(beta_terms){.width = s->width, .bias_off = s->bias_off, .residual = residual}, sequence, row, x);
+  beta_sum_terms(job, &(beta_terms){.bias_off = s->bias_off, .residual = residual}, sequence, row, 0, s->width, x);
   v->kernel->layer_norm(beta_at(v, s->gamma_off), beta_at(v, s->beta_off), s->epsilon, s->width, x, out);
 }
 

@@ -58,28 +58,54 @@ static uint8_t *planes_at(const beta_vector *v, const beta_step_quantise *q, uin
 }
 
 /* The sum of the real values of the codes, block after block of rows. */
-static void leave_sum(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint32_t width, uint32_t row) {
+void beta_leave_sum(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint32_t width, uint32_t row) {
   if (!q->sums_off) return;
   uint8_t *block = (uint8_t *)beta_at(v, q->sums_off) + (size_t)(row / q->sums_rows) * q->sums_stride;
   ((double *)(void *)block)[row % q->sums_rows] = coder->step * (double)sum_of(planes_at(v, q, row), width, q->format) + coder->t * width;
 }
 
-void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint8_t *codes, uint32_t width, uint32_t row) {
-  v->kernel->pack(codes, width, 1u << (q->format & BETA_FMT_WIDTH_MASK), planes_at(v, q, row));
-  leave_sum(v, q, coder, width, row);
+void beta_leave_part(const beta_vector *v, const beta_step_quantise *q, uint8_t *codes, uint32_t begin, uint32_t width, uint32_t row) {
+  const unsigned bits = 1u << (q->format & BETA_FMT_WIDTH_MASK);
+  v->kernel->pack(codes, width, bits, planes_at(v, q, row) + (size_t)(begin / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits);
 }
 
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, const float *rounded,
-                       uint32_t width, uint32_t row) {
+void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint8_t *codes, uint32_t width, uint32_t row) {
+  beta_leave_part(v, q, codes, 0, width, row);
+  beta_leave_sum(v, q, coder, width, row);
+}
+
+void beta_code_part(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, uint32_t begin, uint32_t width,
+                    uint8_t *codes) {
+  beta_coder part = *coder;
+  if (part.shift) part.shift += begin;
+  /* A symmetric range of zero has step 0 and codes 0. */
+  if (q->kind == BETA_STEP_QUANTISER_SYMMETRIC && !(coder->step > 0)) memset(codes, 0, width);
+  else v->kernel->codes(&part, x, width, codes);
+}
+
+/* Codes by a line, and where it leaves doubts by the values themselves. */
+static void line_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const beta_line *line, const double *x,
+                     const float *rounded, uint32_t width, uint8_t *codes) {
+  uint16_t doubtful[BETA_STEP_WIDTH_MAX / BETA_LINE_CHUNK];
+  beta_line of_row = *line;
+  of_row.numbers = rounded;
+  const uint32_t doubts = v->kernel->line_codes(&of_row, width, codes, doubtful);
+  for (uint32_t i = 0; i < doubts; i++) {
+    const uint32_t begin = doubtful[i] * BETA_LINE_CHUNK, left = width - begin;
+    beta_code_part(v, q, coder, x + begin, begin, left < BETA_LINE_CHUNK ? left : BETA_LINE_CHUNK, codes + begin);
+  }
+}
+
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const beta_line *line, const double *x,
+                       const float *rounded, uint32_t width, uint32_t row) {
   if (q->kind == BETA_STEP_QUANTISER_SIGN) {
     const int pm1 = (q->format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK) == BETA_ENC_PM1;
     v->kernel->signs(x, rounded, coder->shift, width, pm1, 1u << (q->format & BETA_FMT_WIDTH_MASK), planes_at(v, q, row));
-    leave_sum(v, q, coder, width, row);
+    beta_leave_sum(v, q, coder, width, row);
     return;
   }
   uint8_t codes[BETA_STEP_WIDTH_MAX];
-  /* A symmetric range of zero has step 0 and codes 0. */
-  if (q->kind == BETA_STEP_QUANTISER_SYMMETRIC && !(coder->step > 0)) memset(codes, 0, width);
-  else v->kernel->codes(coder, x, width, codes);
+  if (line) line_row(v, q, coder, line, x, rounded, width, codes);
+  else beta_code_part(v, q, coder, x, 0, width, codes);
   beta_leave_codes(v, q, coder, codes, width, row);
 }

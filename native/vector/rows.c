@@ -1,7 +1,7 @@
 /*
  * Drives a producer over its rows and hands each to its quantisers, on the pool's threads.
  *
- * Rows are cut into units whose size depends on the step alone. Where a quantiser takes the range of a sequence, a first pass finds it;
+ * Rows are cut into a few units for each thread: what a unit prepares for its rows is prepared as seldom as may be. Where a quantiser takes the range of a sequence, a first pass finds it;
  * few sequences are cut into units for either pass, many are units themselves.
  */
 #include <math.h>
@@ -9,9 +9,10 @@
 #include "threads/pool.h"
 #include "vector.h"
 
-/* Elements that are worth a thread's while, about 5 us of work; and the most units of a sequence. */
+/* Elements that are worth a thread's while, some microseconds of work; units for each thread, and the most of a sequence. */
 #define UNIT_ELEMENTS 8192u
-#define UNITS_MAX 256u
+#define UNITS_OF_THREAD 4u
+#define UNITS_MAX (UNITS_OF_THREAD * BETA_POOL_THREADS_MAX)
 
 void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
   const unsigned consumers = job->g->step.header.consumers;
@@ -26,15 +27,31 @@ void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uin
   }
 }
 
+/* Whether rows in floats are of use: to signs and to lines. */
+static int wants_floats(const beta_job *job, const beta_lines *lines) {
+  for (unsigned c = 0; c < job->g->step.header.consumers; c++) {
+    if (lines->decides[c]) return 1;
+  }
+  return 0;
+}
+
 void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, const beta_found *found) {
   const unsigned consumers = job->g->step.header.consumers;
   double x[BETA_STEP_WIDTH_MAX];
+  float narrow[BETA_STEP_WIDTH_MAX];
   beta_coder coders[BETA_STEP_CONSUMERS_MAX];
+  beta_lines lines;
   for (unsigned c = 0; c < consumers; c++) coders[c] = beta_coder_of(job->v, &job->g->consumers[c], found[c]);
+  beta_lines_of_floats(job, coders, &lines);
+  const int narrows = !job->out_off && wants_floats(job, &lines);
   for (uint32_t row = begin; row < end; row++) {
     float *out = job->out_off ? (float *)beta_at(job->v, job->out_off) + (size_t)row * job->width : NULL;
     job->row(job, sequence, row, x, out);
-    for (unsigned c = 0; c < consumers; c++) beta_quantise_row(job->v, &job->g->consumers[c], &coders[c], x, out, job->width, row);
+    if (narrows) job->v->kernel->narrow(x, job->width, narrow);
+    for (unsigned c = 0; c < consumers; c++) {
+      beta_quantise_row(job->v, &job->g->consumers[c], &coders[c], lines.decides[c] ? &lines.of[c] : NULL, x, narrows ? narrow : out,
+                        job->width, row);
+    }
   }
 }
 
@@ -132,7 +149,8 @@ static void emit_mixed_unit(void *context, uint32_t unit, uint32_t seat) {
 }
 
 static uint32_t unit_rows(const beta_job *job, uint32_t rows) {
-  const uint32_t worth = UNIT_ELEMENTS / job->width + 1, most = (rows + UNITS_MAX - 1) / UNITS_MAX;
+  const uint32_t threads = beta_pool_threads(job->v->pool), units = threads > 1 ? UNITS_OF_THREAD * threads : 1;
+  const uint32_t worth = UNIT_ELEMENTS / job->width + 1, most = (rows + units - 1) / units;
   return worth > most ? worth : most;
 }
 

@@ -1,13 +1,13 @@
 /* Integer accumulators to real values: the merged epilogue of a linear layer, over one or two branches. */
 #include "vector.h"
 
-/* The parts of one term that are the same for all its blocks, and what follows the last term. */
-static beta_sum sum_of(const beta_job *job, const beta_step_term *t, const beta_terms *s, uint32_t sequence, uint32_t row, int last) {
+beta_sum beta_sum_of(const beta_job *job, const beta_step_term *t, const beta_terms *s, uint32_t sequence, uint32_t row, int last) {
   const beta_vector *v = job->v;
   const beta_found a = beta_found_at(v, t->found_a_off, sequence), b = beta_found_at(v, t->found_b_off, sequence);
   const double *scales = beta_optional(v, t->scale_off);
   const double step = a.step * b.step;
   beta_sum sum = {
+      .acc = beta_at(v, t->acc_off),
       .acc_int16 = t->acc_int16 != 0,
       .scale = scales ? s->by_row ? scales[row] * step : step : t->scale * step,
       .scales = s->by_row ? NULL : scales,
@@ -40,24 +40,28 @@ static void add_row_offset(const beta_job *job, const beta_step_term *t, uint32_
   sum->has_constant = true;
 }
 
-void beta_sum_terms(const beta_job *job, const beta_terms *s, uint32_t sequence, uint32_t row, double *x) {
+beta_sum beta_sum_part(beta_sum sum, const beta_step_term *t, uint32_t row, uint32_t begin, uint32_t width) {
+  sum.width = width;
+  sum.acc = (const uint8_t *)sum.acc + beta_acc_at(t, row, begin);
+  if (sum.scales) sum.scales += begin;
+  if (sum.sums) sum.sums += begin;
+  if (sum.sums_int32) sum.sums_int32 += begin;
+  if (sum.bias) sum.bias += begin;
+  if (sum.residual) sum.residual += begin;
+  return sum;
+}
+
+void beta_sum_terms(const beta_job *job, const beta_terms *s, uint32_t sequence, uint32_t row, uint32_t begin, uint32_t end, double *x) {
   const unsigned terms = job->g->step.header.terms;
   for (unsigned i = 0; i < terms; i++) {
     const beta_step_term *t = &job->g->terms[i].term;
-    const beta_sum all = sum_of(job, t, s, sequence, row, i + 1 == terms);
-    const uint8_t *acc = (const uint8_t *)beta_at(job->v, t->acc_off) + (size_t)row * t->acc_stride;
-    for (uint32_t begin = 0, block = 0; begin < s->width; begin += t->block, block++) {
-      beta_sum sum = all;
-      sum.width = t->block;
+    const beta_sum all = beta_sum_of(job, t, s, sequence, row, i + 1 == terms);
+    for (uint32_t at = begin, width; at < end; at += width) {
+      width = t->block - at % t->block < end - at ? t->block - at % t->block : end - at;
+      beta_sum sum = beta_sum_part(all, t, row, at, width);
       sum.adds = i > 0;
-      sum.acc = acc + (size_t)block * t->block_stride;
-      if (sum.scales) sum.scales += begin;
-      if (sum.sums) sum.sums += begin;
-      if (sum.sums_int32) sum.sums_int32 += begin;
-      if (sum.bias) sum.bias += begin;
-      if (sum.residual) sum.residual += begin;
-      if (t->row_sums_off) add_row_offset(job, t, sequence, block, row, &sum);
-      job->v->kernel->sum(&sum, x + begin);
+      if (t->row_sums_off) add_row_offset(job, t, sequence, at / t->block, row, &sum);
+      job->v->kernel->sum(&sum, x + (at - begin));
     }
   }
 }

@@ -96,14 +96,22 @@ void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint
 
 /* --- terms.c: x = sum of the terms + bias + residual, in the order in which the compiler searches its thresholds --- */
 typedef struct beta_terms {
-  uint32_t width;
   uint32_t bias_off;
   const float *residual; /* of this row, or NULL */
   int by_row;
   int relu;
 } beta_terms;
 
-void beta_sum_terms(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, double *x);
+/* Columns [begin, end) of a row, the first of them to x[0]. */
+void beta_sum_terms(const beta_job *job, const beta_terms *terms, uint32_t sequence, uint32_t row, uint32_t begin, uint32_t end, double *x);
+/* Bytes from a term's accumulators to the one of a column of a row. */
+static inline size_t beta_acc_at(const beta_step_term *t, uint32_t row, uint32_t column) {
+  return (size_t)row * t->acc_stride + (size_t)(column / t->block) * t->block_stride + (size_t)(column % t->block) * beta_acc_bytes(t->acc_int16);
+}
+/* What one term adds to a row, but for its place and the offsets of its blocks; with what follows the last term. */
+beta_sum beta_sum_of(const beta_job *job, const beta_step_term *term, const beta_terms *terms, uint32_t sequence, uint32_t row, int last);
+/* That for `width` columns from `begin` on, inside one block. */
+beta_sum beta_sum_part(beta_sum sum, const beta_step_term *term, uint32_t row, uint32_t begin, uint32_t width);
 
 /* --- quantise.c --- */
 
@@ -115,12 +123,46 @@ beta_found beta_range_found(const beta_step_quantise *q, beta_range range);
 beta_coder beta_coder_of(const beta_vector *v, const beta_step_quantise *q, beta_found found);
 /*
  * Quantises `x`, the values of row `row`, and leaves planes and sums where the record wants them. `rounded`: x in floats, where they are
- * at hand, or NULL.
+ * at hand, or NULL; `line`: what decides codes from these, or NULL.
  */
-void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, const float *rounded,
-                       uint32_t width, uint32_t row);
-/* The same for codes that are there; `codes` has room for whole blocks. */
+void beta_quantise_row(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const beta_line *line, const double *x,
+                       const float *rounded, uint32_t width, uint32_t row);
+/* Leaves planes of codes, columns `begin`, a multiple of a block, and on; `codes` has room for whole blocks. */
+void beta_leave_part(const beta_vector *v, const beta_step_quantise *q, uint8_t *codes, uint32_t begin, uint32_t width, uint32_t row);
+/* Leaves the sum of a row whose planes are there, where the record wants it. */
+void beta_leave_sum(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint32_t width, uint32_t row);
+/* Both, of a whole row. */
 void beta_leave_codes(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, uint8_t *codes, uint32_t width, uint32_t row);
+
+/* Quantises `width` elements of a row from column `begin` on, x[0] and codes[0] the first of them. */
+void beta_code_part(const beta_vector *v, const beta_step_quantise *q, const beta_coder *coder, const double *x, uint32_t begin, uint32_t width,
+                    uint8_t *codes);
+
+/* --- line.c --- */
+
+/* Lines of a step's consumers, and the columns that they have. */
+#define BETA_LINE_FLOATS 32768u
+typedef struct beta_lines {
+  int decides[BETA_STEP_CONSUMERS_MAX]; /* whether there is one */
+  beta_line of[BETA_STEP_CONSUMERS_MAX];
+  uint32_t used;
+  float columns[BETA_LINE_FLOATS];
+} beta_lines;
+
+/* Lines for rows of real values in single precision. */
+void beta_lines_of_floats(const beta_job *job, const beta_coder *coders, beta_lines *lines);
+/*
+ * Lines for the integers of a step of one term without offsets of blocks, whose channels are its columns, or its rows where the terms are
+ * by row; without shifts then. Returns whether every consumer has one.
+ */
+int beta_lines_of_integers(const beta_job *job, const beta_terms *terms, uint32_t sequence, const beta_coder *coders, beta_lines *lines);
+/* The line of one row, of a line whose channels are rows. */
+beta_line beta_line_of_row(const beta_line *channels, uint32_t row);
+/*
+ * A line for numbers that are each within `error` of what they stand for, in units of codes, besides what a line's own arithmetic adds;
+ * without a shift. For each of them its slope may be set anew, as long as it is within that error.
+ */
+int beta_line_of_numbers(const beta_coder *coder, double error, beta_line *line);
 
 /* --- the producers --- */
 void beta_embed(const beta_vector *v, const beta_group *g);
@@ -130,10 +172,39 @@ void beta_softmax(const beta_vector *v, const beta_group *g);
 void beta_dense(const beta_vector *v, const beta_group *g);
 void beta_pick(const beta_vector *v, const beta_group *g);
 
+/* --- softmax.c --- */
+
+/* One row of scores: where it is, and how far its scores lie apart. */
+typedef struct beta_scores {
+  const void *scores;
+  uint32_t tokens;
+  int int16;
+  int32_t most;
+  uint32_t furthest; /* largest distance */
+} beta_scores;
+
+static inline const void *beta_scores_row(const beta_vector *v, const beta_step_softmax *s, uint32_t row) {
+  return (const uint8_t *)beta_at(v, s->acc_off) + (size_t)row * s->acc_stride;
+}
+static inline void beta_scores_at(const beta_vector *v, const beta_step_softmax *s, uint32_t row, beta_scores *r) {
+  int32_t least;
+  r->scores = beta_scores_row(v, s, row);
+  r->tokens = s->tokens;
+  r->int16 = s->acc_int16;
+  v->kernel->extremes(r->scores, r->int16, r->tokens, &least, &r->most);
+  r->furthest = (uint32_t)r->most - (uint32_t)least;
+}
 /* What a step's scores have in common. */
 void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta_exponentials *e);
+/* The inverse of a sum of fixed-point exponentials. */
+double beta_inverse_of(int64_t total);
+/* Exponentials of one row, and the inverse of their sum. `r`: its scores, where no sums of keys move them. */
+double beta_weigh_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, const beta_scores *r,
+                      double *e);
 /* Probabilities of row `row`, head after head, of the scores: p[tokens]. */
 void beta_softmax_row(const beta_vector *v, const beta_step_softmax *s, const beta_exponentials *exponentials, uint32_t row, double *p);
+/* decide.c: runs a job of probabilities whose quantiser has no shift and is no sign. */
+void beta_decide_probabilities(beta_job *job);
 /* A SOFTMAX with a VALUE record: rows of the context. */
 void beta_context(const beta_vector *v, const beta_group *g);
 

@@ -8,7 +8,8 @@ import { type TokenizerSettings, tokenizerSchema, WORD_CHARS_MAX } from './token
 /** A vocabulary of a million words is about 10 MB. */
 const FILE_BYTES_MAX = 64 * 2 ** 20;
 
-const DEFAULTS = {
+/** How the uncased BERT splits texts. */
+export const UNCASED = {
   type: 'bert-wordpiece',
   lowercase: true,
   stripAccents: null,
@@ -106,7 +107,7 @@ function fromTokenizerJson(file: string): TokenizerSettings {
       );
   }
   return {
-    ...DEFAULTS,
+    ...UNCASED,
     lowercase: normalizer.lowercase,
     stripAccents: normalizer.strip_accents,
     cleanText: normalizer.clean_text,
@@ -128,10 +129,10 @@ function fromVocabulary(file: string, configFile: string): TokenizerSettings {
   // A word given twice has the later id, as in the published loader; the earlier id then has no text.
   const last = new Map(lines.map((text, id) => [text, id]));
   return {
-    ...DEFAULTS,
-    lowercase: config.do_lower_case ?? DEFAULTS.lowercase,
-    stripAccents: config.strip_accents ?? DEFAULTS.stripAccents,
-    handleChineseChars: config.tokenize_chinese_chars ?? DEFAULTS.handleChineseChars,
+    ...UNCASED,
+    lowercase: config.do_lower_case ?? UNCASED.lowercase,
+    stripAccents: config.strip_accents ?? UNCASED.stripAccents,
+    handleChineseChars: config.tokenize_chinese_chars ?? UNCASED.handleChineseChars,
     vocabulary: lines.map((text, id) => (last.get(text) === id ? text : null)),
   };
 }

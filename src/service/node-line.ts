@@ -32,7 +32,9 @@ export interface NodeLine {
   readonly inbox: Inbox;
 }
 
-/** Bound of every exchange with the broker while a node starts. */
+/** For a first connection: a wrong address is refused at once, and a slow CPU is busy with its own start for many seconds. */
+const DIAL_MS = 30_000;
+/** Bound of every further exchange with the broker while a node starts. */
 export const CONNECT_MS = 10_000;
 export const SILENT = 'the broker does not answer';
 
@@ -73,7 +75,7 @@ export async function connectNode(options: NodeLineOptions): Promise<NodeLine> {
 }
 
 async function dial(options: ConnectionOptions): Promise<Connection> {
-  return connectBroker({ ...options, timeoutMs: CONNECT_MS }).catch((error) => {
+  return connectBroker({ ...options, timeoutMs: DIAL_MS }).catch((error) => {
     throw new ServiceError('broker', messageOf(error), { cause: error });
   });
 }

@@ -14,7 +14,7 @@ import {
 } from '../../src/device/descriptor.js';
 import { Device } from '../../src/device/device.js';
 import { random32 } from './support/random.js';
-import { deviceUri } from './support/rig.js';
+import { testDevices, withOptions } from './support/rig.js';
 
 const TOKENS = 21;
 const HIDDEN = 256;
@@ -37,8 +37,8 @@ const clamp = (value: number, least: number, most: number) => Math.min(Math.max(
 /** round(sum / 2^shift), halves up: mul = 2^(24 - shift). */
 const scale = (sum: number, shift: number) => Math.floor(sum / 2 ** shift + 0.5);
 
-it('computes attention in place', () => {
-  const device = Device.open(deviceUri('window=1M'));
+it.each(testDevices())('computes attention in place on %s', (uri) => {
+  const device = Device.open(withOptions(uri, 'window=1M'));
   const { window } = device;
   const view = new DataView(window.buffer, window.byteOffset, window.byteLength);
   const next = random32(2026);

@@ -1,5 +1,5 @@
 /**
- * Every combination of formats on the device under test, against the naive oracle, the whole window compared: ragged
+ * Every combination of formats on every device under test, against the naive oracle, the whole window compared: ragged
  * shapes, block and byte borders, long strides, both table directions; all values of small operands; and the epilogue
  * at its edges.
  */
@@ -7,13 +7,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Format, formatName } from '../../src/device/descriptor.js';
 import { Batch, type Case, EXTREME_BIASES, EXTREME_MULS, OPERANDS, OUTPUTS } from './support/batch.js';
 import { random32 } from './support/random.js';
-import { deviceUri, Rig } from './support/rig.js';
+import { Rig, testDevices, withOptions } from './support/rig.js';
 
 let rig: Rig;
 let skipped = 0;
 
 beforeAll(() => {
-  rig = new Rig(deviceUri('window=2M'), { ringLog2: 10 });
+  rig = new Rig(
+    testDevices().map((uri) => withOptions(uri, 'window=2M')),
+    { ringLog2: 10 },
+  );
 });
 
 afterAll(() => {

@@ -42,7 +42,7 @@ function withoutEarly(descriptor: Uint8Array): Uint8Array {
 describe.each(testDevices())('%s', (uri) => {
   let rig: Rig;
   beforeAll(() => {
-    rig = new Rig(withOptions(uri, 'window=128K'), { ringLog2: RING_LOG2 });
+    rig = new Rig([withOptions(uri, 'window=128K')], { ringLog2: RING_LOG2 });
   });
   afterAll(() => {
     rig.close();
@@ -51,7 +51,7 @@ describe.each(testDevices())('%s', (uri) => {
   describe('larger shapes', () => {
     let large: Rig;
     beforeAll(() => {
-      large = new Rig(withOptions(uri, 'window=4M'), { ringLog2: RING_LOG2 });
+      large = new Rig([withOptions(uri, 'window=4M')], { ringLog2: RING_LOG2 });
     });
     afterAll(() => {
       large.close();
@@ -226,7 +226,7 @@ describe.each(testDevices())('%s', (uri) => {
     });
 
     it.runIf(TEST_DEVICE.startsWith('emu:'))('keeps the limits that a smaller device reports', () => {
-      const small = new Rig(withOptions(uri, 'window=128K', 'max_k=300', 'max_kp=12', 'ring_log2=3'), {
+      const small = new Rig([withOptions(uri, 'window=128K', 'max_k=300', 'max_kp=12', 'ring_log2=3')], {
         ringLog2: RING_LOG2,
       });
       try {

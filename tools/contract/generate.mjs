@@ -1,16 +1,15 @@
 // Writes every file that is derived from firmware-config/contract.yaml (what host and engine share) and
 // native/vector/steps.yaml (what TypeScript and C share). With --check it writes nothing and fails when a file
 // is stale. A further output, such as a SystemVerilog package, is one more line in `outputs` and one more writer.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parse } from 'yaml';
+import { generate, root } from '../generated.mjs';
 import { validateContract, validateSteps } from './validate.mjs';
 import { contractHeader, stepsHeader } from './writers/c.mjs';
 import { contractReference, stepsReference } from './writers/markdown.mjs';
 import { contractModule, stepsModule } from './writers/typescript.mjs';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const read = (path) => parse(readFileSync(join(root, path), 'utf8'), { intAsBigInt: false });
 
 const CONTRACT = 'firmware-config/contract.yaml';
@@ -27,18 +26,4 @@ const outputs = [
   ['docs/vector-steps-reference.md', () => stepsReference(steps, STEPS)],
 ];
 
-const check = process.argv.includes('--check');
-const stale = [];
-for (const [path, write] of outputs) {
-  const file = join(root, path);
-  const text = write();
-  if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
-  stale.push(path);
-  if (!check) writeFileSync(file, text);
-}
-
-if (check && stale.length > 0) {
-  console.error(`stale, run "npm run contract" and commit the result: ${stale.join(', ')}`);
-  process.exit(1);
-}
-if (!check) console.log(stale.length > 0 ? `written: ${stale.join(', ')}` : 'everything is up to date');
+generate(outputs, 'npm run contract');

@@ -5,6 +5,7 @@
 #include "threads/spin.h"
 
 #define RUN (BETA_CTRL_RUN_MASK << BETA_CTRL_RUN_SHIFT)
+#define DESCRIPTOR_WORK 1024u /* beats that take as long as a descriptor without any, roughly */
 #define DESCRIPTOR_BEATS ((uint32_t)sizeof(beta_descriptor) / BETA_BEAT_BYTES)
 
 bool beta_engine_acquire(struct emulator *emulator, uint32_t who) {
@@ -128,14 +129,23 @@ static bool begin(struct emulator *emulator, uint32_t tail) {
   return true;
 }
 
-/* Counters before HEAD; HEAD after every write of the descriptor: the store releases them to whoever loads this HEAD. */
+/*
+ * Counters before HEAD; HEAD after every write of the descriptor: the store releases them to whoever loads this HEAD. A host that
+ * falls asleep at this very moment may be missed, because the store waits for nothing: tell() finds it.
+ */
 static void complete(struct emulator *emulator) {
   struct session *session = &emulator->session;
   emulator_store_relaxed(emulator, BETA_REG_CYCLES, session->counters.cycles);
   emulator_store_relaxed(emulator, BETA_REG_BEATS, session->counters.beats);
   emulator_store_relaxed(emulator, BETA_REG_RD_BEATS, session->counters.rd_beats);
   emulator_store_relaxed(emulator, BETA_REG_WR_BEATS, session->counters.wr_beats);
-  emulator_store(emulator, BETA_REG_HEAD, ++session->head);
+  emulator_store_release(emulator, BETA_REG_HEAD, ++session->head);
+  beta_emulator_update_irq(emulator);
+}
+
+/* Stored once more, HEAD is in everybody's sight before anything else is loaded: whoever waits for it either sees it or is seen. */
+static void tell(struct emulator *emulator) {
+  emulator_store(emulator, BETA_REG_HEAD, emulator_load(emulator, BETA_REG_HEAD));
   beta_emulator_update_irq(emulator);
 }
 
@@ -145,27 +155,40 @@ struct turn {
   bool (*until)(void *context);
   void *context;
   uint64_t deadline_ns;
+  uint32_t looked; /* work_of() when the clock was last read between two descriptors */
 };
 
 static bool is_ended(const struct turn *turn) {
   return beta_engine_is_over(turn->emulator) || turn->until(turn->context);
 }
 
-static bool must_pause(void *context) {
-  const struct turn *turn = context;
-  return is_ended(turn) || (turn->deadline_ns != 0 && beta_monotonic_ns() >= turn->deadline_ns);
+static bool is_late(const struct turn *turn) {
+  return turn->deadline_ns != 0 && beta_monotonic_ns() >= turn->deadline_ns;
+}
+
+static bool must_pause(void *context) { return is_ended(context) || is_late(context); }
+
+/* What the session has done, in beats; a descriptor counts as some. */
+static uint32_t work_of(const struct session *session) { return session->counters.beats + session->head * DESCRIPTOR_WORK; }
+
+/* Between two descriptors: what costs more than a small one is done once in a while. */
+static bool must_leave(struct turn *turn) {
+  if (is_ended(turn)) return true;
+  const uint32_t work = work_of(&turn->emulator->session);
+  if (work - turn->looked < BETA_UNASKED_BEATS) return false;
+  turn->looked = work;
+  tell(turn->emulator);
+  return is_late(turn);
 }
 
 void beta_engine_advance(struct emulator *emulator, bool (*until)(void *context), void *context, uint64_t deadline_ns) {
   struct session *session = &emulator->session;
-  struct turn turn = {emulator, until, context, deadline_ns};
-  while (has_work(emulator) && !is_ended(&turn)) {
-    if (!session->executing && !begin(emulator, emulator_load(emulator, BETA_REG_TAIL))) {
-      beta_emulator_update_irq(emulator);
-      return;
-    }
-    if (session->executing && !beta_execute(emulator->executor, must_pause, &turn, &session->counters)) return;
+  struct turn turn = {emulator, until, context, deadline_ns, work_of(session)};
+  while (has_work(emulator) && !must_leave(&turn)) {
+    if (!session->executing && !begin(emulator, emulator_load(emulator, BETA_REG_TAIL))) break;
+    if (session->executing && !beta_execute(emulator->executor, must_pause, &turn, &session->counters)) break;
     session->executing = false;
     complete(emulator);
   }
+  tell(emulator);
 }

@@ -100,7 +100,7 @@ static inline uint32_t emulator_load(struct emulator *emulator, uint32_t offset)
 }
 
 /*
- * Sequentially consistent, like every access here: "store the word, then look whether the other side sleeps" against
+ * Sequentially consistent, like most accesses here: "store the word, then look whether the other side sleeps" against
  * "announce the sleep, then look at the word" loses no wake-up only if both sides agree on one order.
  */
 static inline void emulator_store(struct emulator *emulator, uint32_t offset, uint32_t value) {
@@ -110,6 +110,11 @@ static inline void emulator_store(struct emulator *emulator, uint32_t offset, ui
 /* Of a word that a later emulator_store() publishes. */
 static inline void emulator_store_relaxed(struct emulator *emulator, uint32_t offset, uint32_t value) {
   atomic_store_explicit(&emulator->word[offset / 4], value, memory_order_relaxed);
+}
+
+/* HEAD: what was written before is visible to whoever loads it. Not ordered against later loads: engine.c says who minds. */
+static inline void emulator_store_release(struct emulator *emulator, uint32_t offset, uint32_t value) {
+  atomic_store_explicit(&emulator->word[offset / 4], value, memory_order_release);
 }
 
 /* Host side (registers.c, wait.c). */
@@ -146,8 +151,8 @@ void beta_engine_settle(struct emulator *emulator);
 
 /*
  * The owner: executes descriptors until TAIL, a fault, the session's end, until(context), or, unless it is 0, the deadline. Both
- * are asked every few milliseconds inside a descriptor as well, by any of the pool's threads. What is left there can be
- * taken up by any owner.
+ * are asked every few milliseconds, inside a descriptor as well and there by any of the pool's threads. What is left there
+ * can be taken up by any owner.
  */
 void beta_engine_advance(struct emulator *emulator, bool (*until)(void *context), void *context, uint64_t deadline_ns);
 

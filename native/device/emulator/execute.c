@@ -28,6 +28,7 @@ struct beta_executor {
   const uint8_t *batch[BATCH_MAX];
   uint32_t next; /* what is left of the batch begins here, counted in units of one panel after another */
   _Atomic uint32_t left_out; /* the first unit that a pause left out, UINT32_MAX for none */
+  uint64_t beats;            /* of the whole QMM */
   bool (*pause)(void *context);
   void *context;
 };
@@ -59,15 +60,22 @@ static beta_qmm resolve(const beta_descriptor *d, uint8_t *window) {
   return job;
 }
 
+static uint64_t blocks_of(const beta_qmm *job) { return divide_up((uint64_t)job->k0 + job->k, BETA_BLOCK_ELEMENTS); }
+
+/* Products of 128 bits that the QMM is made of. */
+static uint64_t beats_of(const beta_qmm *job) {
+  return (uint64_t)job->m * job->n * blocks_of(job) * (job->a.bits * job->b.bits);
+}
+
 /* What the array of GEOMETRY would count: a pair of planes of 8x8 rows and 128 elements in each cycle. */
-static void count_work(const beta_qmm *job, struct beta_counters *counters) {
-  const uint64_t blocks = divide_up((uint64_t)job->k0 + job->k, BETA_BLOCK_ELEMENTS);
+static void count_work(const beta_qmm *job, uint64_t beats, struct beta_counters *counters) {
+  const uint64_t blocks = blocks_of(job);
   const uint64_t tiles = divide_up(job->m, BETA_EMULATOR_DM) * divide_up(job->n, BETA_EMULATOR_DN);
   const uint64_t plane_pairs = (uint64_t)job->a.bits * job->b.bits;
   const uint64_t table_rows = job->table == NULL ? 0 : job->table_by_row ? job->m : job->n;
   const uint64_t out_bytes = divide_up((uint64_t)job->n * job->o.bits, 8);
   counters->cycles += (uint32_t)(tiles * blocks * plane_pairs);
-  counters->beats += (uint32_t)((uint64_t)job->m * job->n * blocks * plane_pairs);
+  counters->beats += (uint32_t)beats;
   counters->rd_beats += (uint32_t)(job->m * blocks * job->a.bits + job->n * blocks * job->b.bits +
                                    divide_up(table_rows * BETA_TABLE_ENTRY_BYTES, BETA_BEAT_BYTES));
   counters->wr_beats += (uint32_t)(job->m * divide_up(out_bytes, BETA_BEAT_BYTES));
@@ -128,9 +136,10 @@ static void begin_batch(struct beta_executor *executor) {
 
 void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor) {
   executor->job = resolve(descriptor, executor->window);
+  executor->beats = beats_of(&executor->job);
   beta_held_refresh(executor->held);
   announce_output(executor, &executor->job);
-  executor->blocks = beta_blocks_of(executor->kernel, &executor->job, beta_pool_threads(executor->pool));
+  beta_blocks_cut(&executor->blocks, executor->kernel, &executor->job, beta_pool_threads(executor->pool));
   executor->first = executor->count = 0;
 }
 
@@ -139,7 +148,7 @@ static void run_unit(void *context, uint32_t taken, uint32_t seat) {
   struct beta_executor *executor = context;
   const beta_blocks *blocks = &executor->blocks;
   const uint32_t at = executor->next + taken;
-  if (executor->pause(executor->context)) {
+  if (executor->beats > BETA_UNASKED_BEATS && executor->pause(executor->context)) {
     uint32_t least = atomic_load(&executor->left_out);
     while (at < least && !atomic_compare_exchange_weak(&executor->left_out, &least, at)) continue;
     return;
@@ -154,7 +163,8 @@ bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), 
   executor->context = context;
   while (executor->first < executor->blocks.panels) {
     if (executor->count == 0) begin_batch(executor);
-    atomic_store(&executor->left_out, UINT32_MAX);
+    /* Relaxed: starting a job orders it. */
+    atomic_store_explicit(&executor->left_out, UINT32_MAX, memory_order_relaxed);
     beta_pool_run(executor->pool, executor->count * executor->blocks.units - executor->next, run_unit, executor);
     const uint32_t left_out = atomic_load(&executor->left_out);
     if (left_out != UINT32_MAX) {
@@ -164,7 +174,7 @@ bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), 
     executor->first += executor->count;
     executor->count = 0;
   }
-  count_work(&executor->job, counters);
+  count_work(&executor->job, executor->beats, counters);
   return true;
 }
 

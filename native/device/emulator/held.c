@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beta_contract.h"
+
 #define ENTRIES 4096u
 #define BYTES_MAX ((size_t)256 << 20)
 #define PENDING_MAX 256u /* announcements between two descriptors before they are merged into one range */
 #define RANGES_MAX 256u  /* announced ranges that are remembered apart */
 #define ALIGN 64u
+#define BUCKETS 1024u    /* of what tells most questions from those that need a search; window bytes are told apart in units of 64 KiB */
 
 struct range {
   uint64_t begin, end;
@@ -25,6 +28,9 @@ struct beta_held {
   uint8_t *bytes[ENTRIES]; /* NULL: seen once, not kept */
   size_t size[ENTRIES];
   size_t total;
+  /* How many entries have a key of this bucket, and how many lie in a unit of it. */
+  uint16_t alike[BUCKETS];
+  uint32_t touching[BUCKETS];
 
   /* Disjoint announced ranges, the engine thread's copy. */
   struct range announced[RANGES_MAX];
@@ -70,7 +76,28 @@ void beta_held_announce(struct beta_held *held, uint32_t off, uint32_t bytes) {
   pthread_mutex_unlock(&held->lock);
 }
 
+/* Two heads of attention that share their blocks differ in k0 alone. */
+static uint32_t bucket_of(const struct beta_held_key *key) {
+  return (key->off / BETA_BEAT_BYTES + key->k0 * UINT32_C(0x9E37)) * UINT32_C(2654435761) >> 22;
+}
+static uint32_t unit_of(uint32_t byte) { return byte / BETA_WINDOW_ALIGN; }
+
+/* Counts an entry in (1) or out (-1). */
+static void count_entry(struct beta_held *held, uint32_t index, int by) {
+  held->alike[bucket_of(&held->key[index])] += (uint16_t)by;
+  const uint32_t last = unit_of(held->last[index]);
+  for (uint32_t unit = unit_of(held->begin[index]); unit <= last; unit++) held->touching[unit % BUCKETS] += (uint32_t)by;
+}
+
+static bool may_touch(const struct beta_held *held, uint32_t first, uint32_t last) {
+  for (uint32_t unit = unit_of(first); unit <= unit_of(last); unit++) {
+    if (held->touching[unit % BUCKETS] != 0) return true;
+  }
+  return false;
+}
+
 static void drop(struct beta_held *held, uint32_t index) {
+  count_entry(held, index, -1);
   free(held->bytes[index]);
   if (held->bytes[index] != NULL) held->total -= held->size[index];
   const uint32_t end = --held->count;
@@ -82,8 +109,9 @@ static void drop(struct beta_held *held, uint32_t index) {
 }
 
 void beta_held_overwrite(struct beta_held *held, uint64_t off, uint64_t end) {
-  /* Most outputs touch no kept operand: one pass that compilers turn into vector code says so. */
   const uint32_t first = (uint32_t)off, last = (uint32_t)(end - 1);
+  if (!may_touch(held, first, last)) return;
+  /* Most outputs touch no kept operand: one pass that compilers turn into vector code says so. */
   uint32_t touched = 0;
   for (uint32_t i = 0; i < held->count; i++) touched |= (held->begin[i] <= last) & (held->last[i] >= first);
   if (touched == 0) return;
@@ -124,6 +152,7 @@ static bool is_announced(const struct beta_held *held, uint64_t begin, uint64_t 
 
 /* Entries of a panel begin at one byte: compare the keys of those only. */
 static uint32_t index_of(const struct beta_held *held, const struct beta_held_key *key) {
+  if (held->alike[bucket_of(key)] == 0) return held->count;
   uint32_t i = 0;
   while (i < held->count && (held->begin[i] != key->off || memcmp(&held->key[i], key, sizeof *key) != 0)) i++;
   return i;
@@ -143,6 +172,7 @@ const uint8_t *beta_held_find(struct beta_held *held, const struct beta_held_key
     held->bytes[index] = NULL;
     held->size[index] = bytes;
     held->count++;
+    count_entry(held, index, 1);
     return NULL;
   }
   if (held->total + bytes > BYTES_MAX) return NULL;

@@ -57,9 +57,9 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) { ret
 
 static const struct beta_method *choose_vnni(const beta_qmm *job, bool *hold_a) { return choose_of(job, hold_a, true); }
 
-const struct beta_kernel beta_kernel_avx2 = {"avx2", supported, choose, beta_avx2_epilogue, beta_avx2_turn, NULL};
+const struct beta_kernel beta_kernel_avx2 = {"avx2", supported, choose, beta_avx2_epilogue, beta_avx2_turn, NULL, NULL, NULL};
 
 const struct beta_kernel beta_kernel_avxvnni = {"avxvnni", supported_vnni, choose_vnni, beta_avx2_epilogue,
-                                                beta_avx2_turn, NULL};
+                                                beta_avx2_turn, NULL, NULL, NULL};
 
 #endif

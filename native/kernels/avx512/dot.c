@@ -10,7 +10,7 @@
 #if defined(__x86_64__)
 
 #define LANES 16u
-#define ROWS 32u    /* streamed at once, in tiles of TILE_ROWS */
+#define ROWS 64u    /* streamed at once, in tiles of TILE_ROWS: what a call begins with costs as much as a few rows */
 #define TILE_ROWS 4u
 #define TILE_GROUPS 4u /* held groups that are multiplied at once with TILE_ROWS rows */
 #define COLUMNS 256u
@@ -81,8 +81,8 @@ static inline struct word word_of(const beta_pair *pair, const beta_matrix *matr
 }
 
 static inline __attribute__((always_inline)) __m512i unpack(const struct word *word, struct beta_shuffle shuffle,
-                                                            uint32_t row, uint32_t bits) {
-  return _mm512_xor_si512(beta_unpack_directly(shuffle, word->first + row * word->stride, word->valid, bits), word->move);
+                                                            const uint8_t *block, uint32_t bits) {
+  return _mm512_xor_si512(beta_unpack_directly(shuffle, block, word->valid, bits), word->move);
 }
 
 /* The bytes of word `w` of 16 rows, turned, so that a vector has four elements of each. Returns the sums of the lanes' values. */
@@ -104,9 +104,13 @@ static inline __attribute__((always_inline)) __m512i hold_word(const beta_pair *
   const struct word word = word_of(pair, &pair->held, first, w, moves_held(pair));
   const struct beta_shuffle shuffle =
       beta_shuffle_of(bits, pair->held.encoding == BETA_ENC_S, (pair->k0 / 64 + w) % 2);
+  const uint8_t *block = word.first;
   __m512i square[16];
 #pragma GCC unroll 16
-  for (uint32_t l = 0; l < LANES; l++) square[l] = unpack(&word, shuffle, l < count ? l : count - 1, bits);
+  for (uint32_t l = 0; l < LANES; l++) {
+    square[l] = unpack(&word, shuffle, block, bits);
+    block += l + 1 < count ? word.stride : 0;
+  }
   return store_square(square, moves_streamed(pair), to);
 }
 
@@ -143,7 +147,9 @@ static inline __attribute__((always_inline)) void stream_word(const beta_pair *p
   const struct beta_shuffle shuffle =
       beta_shuffle_of(bits, pair->streamed.encoding == BETA_ENC_S, (pair->k0 / 64 + w) % 2);
   const size_t bytes = row_bytes(pair);
-  for (uint32_t r = 0; r < count; r++, to += bytes) _mm512_store_si512(to, unpack(&word, shuffle, r, bits));
+  for (uint32_t r = 0; r < count; r++, to += bytes) {
+    _mm512_store_si512(to, unpack(&word, shuffle, word.first + r * word.stride, bits));
+  }
 }
 
 static void stream_word_by_planes(const beta_pair *pair, uint32_t first, uint32_t count, uint32_t w, uint8_t *to) {

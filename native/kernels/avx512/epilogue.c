@@ -126,9 +126,9 @@ static inline __mmask16 reach(__m512i dot, struct thresholds thresholds, bool fl
 #define WORD 64u
 
 /* Rows of 64 columns, whose bits are one word. */
-static inline __attribute__((always_inline)) void compare_words(const beta_qmm *job, uint32_t row, uint32_t rows,
-                                                                uint32_t column, const int32_t *dot, size_t stride,
-                                                                bool flips) {
+static inline __attribute__((always_inline)) void compare_words_as(const beta_qmm *job, uint32_t row, uint32_t rows,
+                                                                   uint32_t column, const int32_t *dot, size_t stride,
+                                                                   bool flips) {
   const uint64_t complement = job->o.encoding == BETA_ENC_S ? UINT64_MAX : 0;
   uint8_t *to = job->o.row0 + row * job->o.stride + ((uint64_t)job->n0 + column) / 8;
   struct thresholds at[WORD / STEP];
@@ -144,9 +144,18 @@ static inline __attribute__((always_inline)) void compare_words(const beta_qmm *
   }
 }
 
+static void compare_words(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
+                          const void *dot, size_t stride) {
+  (void)count;
+  if (epilogue->flips) compare_words_as(epilogue->job, row, rows, column, dot, stride, true);
+  else compare_words_as(epilogue->job, row, rows, column, dot, stride, false);
+}
+
 /* Rows of fewer columns. */
-static void compare_columns(const beta_qmm *job, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
-                            const int32_t *dot, size_t stride) {
+static void compare_columns(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t count, const void *products, size_t stride) {
+  const beta_qmm *job = epilogue->job;
+  const int32_t *dot = products;
   const struct columns columns = columns_of(job, column, count);
   const uint32_t complement = job->o.encoding == BETA_ENC_S ? UINT16_MAX : 0;
   for (uint32_t r = 0; r < rows; r++) {
@@ -156,22 +165,14 @@ static void compare_columns(const beta_qmm *job, uint32_t row, uint32_t rows, ui
   }
 }
 
-static void store_thresholds(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
-                             uint32_t columns, const int32_t *dot, size_t stride) {
-  const beta_qmm *job = epilogue->job;
+void beta_avx512_thresholds(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t columns, const void *dot, size_t stride, size_t size, uint32_t step,
+                            beta_avx512_compare *words, beta_avx512_compare *fewer) {
   for (uint32_t done = 0; done < columns;) {
-    const uint32_t element = job->n0 + column + done, left = columns - done, room = STEP - element % STEP;
-    uint32_t count = left < room ? left : room;
-    if (element % WORD == 0 && left >= WORD) {
-      count = WORD;
-      if (epilogue->flips) {
-        compare_words(job, row, rows, column + done, dot + done, stride, true);
-      } else {
-        compare_words(job, row, rows, column + done, dot + done, stride, false);
-      }
-    } else {
-      compare_columns(job, row, rows, column + done, count, dot + done, stride);
-    }
+    const uint32_t element = epilogue->job->n0 + column + done, left = columns - done;
+    const bool whole = element % WORD == 0 && left >= WORD;
+    const uint32_t room = step - element % step, count = whole ? WORD : left < room ? left : room;
+    (whole ? words : fewer)(epilogue, row, rows, column + done, count, (const uint8_t *)dot + size * done, stride);
     done += count;
   }
 }
@@ -243,7 +244,7 @@ void beta_avx512_epilogue(const struct beta_epilogue *epilogue, uint32_t row, ui
   if (epilogue->job->o.bits == 32) {
     store_int32(epilogue->job, row, rows, column, columns, dot, stride);
   } else if (epilogue->thresholds) {
-    store_thresholds(epilogue, row, rows, column, columns, dot, stride);
+    beta_avx512_thresholds(epilogue, row, rows, column, columns, dot, stride, sizeof *dot, STEP, compare_words, compare_columns);
   } else if (epilogue->identity) {
     store_saturated(epilogue->job, row, rows, column, columns, dot, stride);
   } else if (epilogue->job->o.bits == 16) {

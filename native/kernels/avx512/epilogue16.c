@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define STEP 32u
-#define WORD 64u
 
 /*
  * What 32 columns compare with. r = D + bias for a multiplier of 1.0 and -(D + bias) for -1.0; for ~D = -D - 1 in place of D
@@ -62,24 +61,36 @@ static inline __mmask32 reach(__m512i dot, struct limits limits, bool flips) {
 }
 
 /* Rows of 64 columns, whose bits are one word. */
-static inline __attribute__((always_inline)) void compare_words(const beta_qmm *job, uint32_t row, uint32_t rows,
-                                                                uint32_t column, const int16_t *dot, size_t stride,
-                                                                bool flips) {
+static inline __attribute__((always_inline)) void compare_words_as(const beta_qmm *job, uint32_t row, uint32_t rows,
+                                                                   uint32_t column, const int16_t *dot, size_t stride,
+                                                                   bool flips, bool by_row) {
+  const uint64_t step = job->o.stride; /* stores might change it, for all that a compiler knows */
   const uint64_t complement = job->o.encoding == BETA_ENC_S ? UINT64_MAX : 0;
-  uint8_t *to = job->o.row0 + row * job->o.stride + ((uint64_t)job->n0 + column) / 8;
+  uint8_t *to = job->o.row0 + row * step + ((uint64_t)job->n0 + column) / 8;
   struct limits at[2] = {limits_at(job, row, column, STEP), limits_at(job, row, column + STEP, STEP)};
-  for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
-    if (job->table_by_row) at[0] = at[1] = limits_at(job, row + r, column, STEP);
-    const uint64_t low = reach(_mm512_loadu_si512(dot), at[0], flips);
-    const uint64_t high = reach(_mm512_loadu_si512(dot + STEP), at[1], flips);
-    const uint64_t word = complement ^ (low | high << STEP);
+  for (uint32_t r = 0; r < rows; r++, to += step, dot += stride) {
+    if (by_row) at[0] = at[1] = limits_at(job, row + r, column, STEP);
+    const __mmask32 low = reach(_mm512_loadu_si512(dot), at[0], flips);
+    const __mmask32 high = reach(_mm512_loadu_si512(dot + STEP), at[1], flips);
+    const uint64_t word = complement ^ _cvtmask64_u64(_mm512_kunpackd(high, low));
     memcpy(to, &word, sizeof word);
   }
 }
 
+static void compare_words(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
+                          const void *dot, size_t stride) {
+  (void)count;
+  const beta_qmm *job = epilogue->job;
+  if (job->table_by_row) compare_words_as(job, row, rows, column, dot, stride, true, true);
+  else if (epilogue->flips) compare_words_as(job, row, rows, column, dot, stride, true, false);
+  else compare_words_as(job, row, rows, column, dot, stride, false, false);
+}
+
 /* Rows of at most 32 columns that lie inside a block. */
-static void compare_columns(const beta_qmm *job, uint32_t row, uint32_t rows, uint32_t column, uint32_t count,
-                            const int16_t *dot, size_t stride) {
+static void compare_columns(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
+                            uint32_t count, const void *products, size_t stride) {
+  const beta_qmm *job = epilogue->job;
+  const int16_t *dot = products;
   const __mmask32 lanes = count == STEP ? UINT32_MAX : (1u << count) - 1;
   const uint32_t complement = job->o.encoding == BETA_ENC_S ? UINT32_MAX : 0;
   struct limits at = limits_at(job, row, column, count);
@@ -91,30 +102,10 @@ static void compare_columns(const beta_qmm *job, uint32_t row, uint32_t rows, ui
   }
 }
 
-static void store_thresholds(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
-                             uint32_t columns, const int16_t *dot, size_t stride) {
-  const beta_qmm *job = epilogue->job;
-  for (uint32_t done = 0; done < columns;) {
-    const uint32_t element = job->n0 + column + done, left = columns - done, room = STEP - element % STEP;
-    uint32_t count = left < room ? left : room;
-    if (element % WORD == 0 && left >= WORD) {
-      count = WORD;
-      if (epilogue->flips) {
-        compare_words(job, row, rows, column + done, dot + done, stride, true);
-      } else {
-        compare_words(job, row, rows, column + done, dot + done, stride, false);
-      }
-    } else {
-      compare_columns(job, row, rows, column + done, count, dot + done, stride);
-    }
-    done += count;
-  }
-}
-
 void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, uint32_t rows, uint32_t column,
                             uint32_t columns, const int16_t *dot, size_t stride) {
   if (epilogue->thresholds) {
-    store_thresholds(epilogue, row, rows, column, columns, dot, stride);
+    beta_avx512_thresholds(epilogue, row, rows, column, columns, dot, stride, sizeof *dot, STEP, compare_words, compare_columns);
     return;
   }
   const beta_matrix *o = &epilogue->job->o;

@@ -117,34 +117,28 @@ static struct patterns patterns_of(uint32_t bias) {
 
 /*
  * Tables of `count` groups of six (rounded up to four) of TILE_ROWS rows, row beside row: the sums of both triples first, eight
- * bytes each for four groups side by side, then the sums of both. The first triple's come back by a load that repeats them, so that
- * they need no permutation.
+ * bytes each for four groups side by side, then the sums of both. One load of a row serves four tables, and the rest is done in
+ * registers: a load waits for earlier stores that lie a multiple of 4 KiB from it, and here are stores everywhere.
  */
 static void make_tables(const struct patterns *patterns, const uint8_t *values, size_t row_bytes, uint32_t count,
                         uint8_t *table) {
-  _Alignas(64) uint8_t triples[CHUNK / 4][TILE_ROWS][64];
   for (uint32_t g = 0; g < count; g += 4, values += 4 * SIX) {
+    __m512i sums[TILE_ROWS];
 #pragma GCC unroll 4
     for (uint32_t r = 0; r < TILE_ROWS; r++) {
       const __m512i v = _mm512_loadu_si512(values + r * row_bytes);
-      __m512i sums = patterns->bias;
+      sums[r] = patterns->bias;
 #pragma GCC unroll 3
       for (uint32_t t = 0; t < 3; t++) {
-        sums = _mm512_add_epi8(sums, _mm512_maskz_permutexvar_epi8(patterns->set[t], patterns->element[t], v));
+        sums[r] = _mm512_add_epi8(sums[r], _mm512_maskz_permutexvar_epi8(patterns->set[t], patterns->element[t], v));
       }
-      _mm512_store_si512(triples[g / 4][r], sums);
     }
-  }
-  for (uint32_t g = 0; g < count; g += 4) {
 #pragma GCC unroll 4
     for (uint32_t q = 0; q < 4; q++) {
 #pragma GCC unroll 4
       for (uint32_t r = 0; r < TILE_ROWS; r++, table += TABLE) {
-        const uint8_t *from = triples[g / 4][r];
-        long long low;
-        memcpy(&low, from + 16 * q, sizeof low);
-        const __m512i high = _mm512_permutexvar_epi8(patterns->high[q], _mm512_load_si512(from));
-        _mm512_store_si512(table, _mm512_add_epi8(_mm512_set1_epi64(low), high));
+        const __m512i low = _mm512_permutexvar_epi64(_mm512_set1_epi64(2 * q), sums[r]);
+        _mm512_store_si512(table, _mm512_add_epi8(low, _mm512_permutexvar_epi8(patterns->high[q], sums[r])));
       }
     }
   }
@@ -177,9 +171,10 @@ static inline __attribute__((always_inline)) void look_up(const uint8_t *index, 
   }
 }
 
+/* The high bytes come from a multiplication: shifts are done by the units that permute. */
 static inline __attribute__((always_inline)) void add_bytes(struct sums *sums, __m512i byte) {
   beta_add_words(&sums->word, byte);
-  beta_add_words(&sums->high, _mm512_srli_epi16(byte, 8));
+  beta_add_words(&sums->high, _mm512_mulhi_epu16(byte, _mm512_set1_epi16(256)));
 }
 
 /*

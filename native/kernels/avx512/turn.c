@@ -52,20 +52,24 @@ static inline void turn_square(const int32_t *dot, size_t stride, int32_t *to, s
   }
 }
 
-void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride) {
+/* Fewer than 16 rows. */
+static void turn_few(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride) {
   uint32_t r = 0;
-  if (rows == STEP) {
-    uint32_t l = 0;
-    for (; l + STEP <= lanes; l += STEP) turn_square(dot + l, stride, to + l * to_stride, to_stride);
-    if (l < lanes) beta_turn_portable(dot + l, stride, rows, lanes - l, to + l * to_stride, to_stride);
-    return;
-  }
   for (; r + FEW <= rows; r += FEW) {
     uint32_t l = 0;
     for (; l + STEP <= lanes; l += STEP) turn_four(dot + r * stride + l, stride, to + l * to_stride + r, to_stride);
     if (l < lanes) beta_turn_portable(dot + r * stride + l, stride, FEW, lanes - l, to + l * to_stride + r, to_stride);
   }
   if (r < rows) beta_turn_portable(dot + r * stride, stride, rows - r, lanes, to + r, to_stride);
+}
+
+void beta_avx512_turn(const int32_t *dot, size_t stride, uint32_t rows, uint32_t lanes, int32_t *to, size_t to_stride) {
+  for (; rows >= STEP; rows -= STEP, dot += STEP * stride, to += STEP) {
+    uint32_t l = 0;
+    for (; l + STEP <= lanes; l += STEP) turn_square(dot + l, stride, to + l * to_stride, to_stride);
+    if (l < lanes) beta_turn_portable(dot + l, stride, STEP, lanes - l, to + l * to_stride, to_stride);
+  }
+  turn_few(dot, stride, rows, lanes, to, to_stride);
 }
 
 #endif

@@ -7,6 +7,8 @@
  *
  * One bit, where B = 2 b - 1: with X = |a ^ b|,
  *   A = 2 a - 1: D = K - 2 X,   A = a: D = |b| - X.
+ * Where words are whole, half of the pieces are held turned over: what differs in them is what agrees, so that a difference of
+ * counts is D / 2 already.
  * Two bits, both signed, A = a - 2 a' and B = b - 2 b': a product is n - 2 s + 4 t with three bits in place of four,
  *   n = ab,   s = ab' ^ a'b,   t = a'b' and not n    (where ab' and a'b are both set, so are n and a'b': -4 + 4 is not counted).
  * An unsigned A is a signed one with a' turned over, plus 2.
@@ -52,15 +54,19 @@ static int32_t factor_of(const beta_pair *pair, uint32_t plane) {
   return plane == 0 ? 2 : -4; /* 2 B */
 }
 
+/* How bits are counted. */
+enum count { ONCE, TWICE, BALANCED };
+
+static enum count count_of(const beta_pair *pair) {
+  if (pair->streamed.encoding != BETA_ENC_PM1) return ONCE;
+  return pair->k0 % 64 == 0 && pair->k % 64 == 0 ? BALANCED : TWICE;
+}
+
 static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
-  const uint8_t *row[PIECES][8]; /* row 4 e + i is lane i of the e-th four */
-  for (uint32_t l = 0; l < LANES; l++) {
-    /* Lanes without a row repeat the last one: their results are never read. */
-    row[l % PIECES][l / PIECES] = pair->held.row0 + (uint64_t)(first + (l < count ? l : count - 1)) * pair->held.stride;
-  }
   const uint32_t words = beta_word_count(pair->k0, pair->k);
-  const bool both = pair->held.bits == 1 && pair->streamed.encoding == BETA_ENC_PM1;
-  __m512i term = _mm512_set1_epi16(both ? (short)pair->k : 0);
+  const enum count counts = count_of(pair);
+  const bool balanced = counts == BALANCED;
+  __m512i term = _mm512_set1_epi16(counts == TWICE ? (short)pair->k : 0);
   __m512i *out = (__m512i *)(void *)to + 1;
   for (uint32_t j = 0; j < pair->held.bits; j++) {
     const int32_t factor = factor_of(pair, j);
@@ -69,7 +75,9 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
       __m512i word[PIECES];
 #pragma GCC unroll 4
       for (uint32_t i = 0; i < PIECES; i++) {
-        word[i] = _mm512_and_si512(beta_load_words(row[i], at), mask_of(pair, w));
+        /* Row 4 e + i is lane i of the e-th four. */
+        const struct beta_eight rows = {first + i, PIECES, 2 * PIECES, first + count - 1};
+        word[i] = _mm512_and_si512(beta_load_eight(&pair->held, rows, at), mask_of(pair, w));
       }
       if (factor != 0) {
         __m512i ones = _mm512_setzero_si512();
@@ -86,7 +94,8 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
         pieces = _mm512_mask_blend_epi16(0x22222222, pieces, word[(1 - v) % PIECES]);
         pieces = _mm512_mask_blend_epi16(0x44444444, pieces, word[(2 - v) % PIECES]);
         pieces = _mm512_mask_blend_epi16(0x88888888, pieces, word[(3 - v) % PIECES]);
-        *out++ = _mm512_rorv_epi64(pieces, _mm512_set1_epi64(16 * v));
+        const __m512i over = _mm512_set1_epi64(balanced && v < PIECES / 2 ? -1 : 0);
+        *out++ = _mm512_xor_si512(_mm512_rorv_epi64(pieces, _mm512_set1_epi64(16 * v)), over);
       }
     }
   }
@@ -94,22 +103,21 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
+  const beta_matrix matrix = pair->streamed; /* stores cannot change a copy, so that loops need not load it again */
   const uint32_t words = beta_word_count(pair->k0, pair->k);
-  const bool turns = pair->streamed.bits == 2 && pair->streamed.encoding == BETA_ENC_U;
-  for (uint32_t r = 0; r < count; r += 8) {
-    const uint8_t *row[8];
-    for (uint32_t i = 0; i < 8; i++) {
-      row[i] = pair->streamed.row0 + (uint64_t)(first + (r + i < count ? r + i : count - 1)) * pair->streamed.stride;
-    }
-    uint64_t *out = (uint64_t *)(void *)to + r;
-    for (uint32_t i = 0; i < pair->streamed.bits; i++) {
-      const __m512i over = _mm512_set1_epi64(turns && i == 1 ? -1 : 0);
-      for (uint32_t w = 0; w < words; w++, out += ROWS * PIECES) {
-        const uint64_t at = beta_word_offset(&pair->streamed, beta_first_word(pair->k0) + w, i);
-        const __m512i word = _mm512_and_si512(_mm512_xor_si512(beta_load_words(row, at), over), mask_of(pair, w));
+  const bool turns = matrix.bits == 2 && matrix.encoding == BETA_ENC_U;
+  uint64_t *out = (uint64_t *)(void *)to;
+  for (uint32_t i = 0; i < matrix.bits; i++) {
+    const __m512i over = _mm512_set1_epi64(turns && i == 1 ? -1 : 0);
+    for (uint32_t w = 0; w < words; w++, out += ROWS * PIECES) {
+      const uint64_t at = beta_word_offset(&matrix, beta_first_word(pair->k0) + w, i);
+      const __m512i mask = mask_of(pair, w);
+      for (uint32_t r = 0; r < count; r += 8) {
+        const struct beta_eight rows = {first + r, 1, 2, first + count - 1};
+        const __m512i word = _mm512_and_si512(_mm512_xor_si512(beta_load_eight(&matrix, rows, at), over), mask);
 #pragma GCC unroll 4
         for (uint32_t v = 0; v < PIECES; v++) {
-          _mm512_store_si512(out + ROWS * v, _mm512_rorv_epi64(word, _mm512_set1_epi64(16 * v)));
+          _mm512_store_si512(out + ROWS * v + r, _mm512_rorv_epi64(word, _mm512_set1_epi64(16 * v)));
         }
       }
     }
@@ -121,16 +129,18 @@ static inline __m512i row_word(const uint64_t *streamed, uint32_t i, uint32_t r)
   return _mm512_set1_epi64((long long)streamed[ROWS * (size_t)i + r]);
 }
 
-/* One bit: `count` pieces of 32 lanes against a row; `twice`: A is +-1 as well. */
+/* One bit: `count` pieces of 32 lanes against a row. */
 static inline __m512i count_one(__m512i term, const __m512i *pieces, uint32_t count, const uint64_t *streamed, uint32_t r,
-                                bool twice) {
+                                enum count counts) {
   __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 16
   for (uint32_t i = 0; i < count; i++) {
-    sum = _mm512_add_epi16(sum, _mm512_popcnt_epi16(_mm512_xor_si512(pieces[i], row_word(streamed, i, r))));
+    const __m512i ones = _mm512_popcnt_epi16(_mm512_xor_si512(pieces[i], row_word(streamed, i, r)));
+    sum = counts == BALANCED && i % PIECES >= PIECES / 2 ? _mm512_sub_epi16(sum, ones) : _mm512_add_epi16(sum, ones);
   }
+  if (counts == BALANCED) return _mm512_add_epi16(sum, sum);
   const __m512i once = _mm512_sub_epi16(term, sum);
-  return twice ? _mm512_sub_epi16(once, sum) : once;
+  return counts == TWICE ? _mm512_sub_epi16(once, sum) : once;
 }
 
 /* Two bits: the first half of the pieces are those of the lower plane. */
@@ -152,14 +162,14 @@ static inline __m512i count_two(__m512i term, const __m512i *pieces, uint32_t co
 
 /* A group of lanes against `count` rows. */
 static inline __attribute__((always_inline)) void count_group(const uint8_t *held, uint32_t words, uint32_t bits,
-                                                              const uint64_t *streamed, uint32_t count, bool twice,
+                                                              const uint64_t *streamed, uint32_t count, enum count counts,
                                                               int16_t *dot, size_t dot_stride) {
   const __m512i term = _mm512_load_si512(held);
   __m512i pieces[PIECES * BETA_AVX512_WORDS_MAX];
 #pragma GCC unroll 16
   for (uint32_t i = 0; i < PIECES * words; i++) pieces[i] = _mm512_load_si512(held + VECTOR * (1 + (size_t)i));
   for (uint32_t r = 0; r < count; r++, dot += dot_stride) {
-    _mm512_storeu_si512(dot, bits == 1 ? count_one(term, pieces, PIECES * words, streamed, r, twice)
+    _mm512_storeu_si512(dot, bits == 1 ? count_one(term, pieces, PIECES * words, streamed, r, counts)
                                        : count_two(term, pieces, PIECES * words, streamed, r));
   }
 }
@@ -167,16 +177,18 @@ static inline __attribute__((always_inline)) void count_group(const uint8_t *hel
 static void count_lanes(const beta_pair *pair, const uint8_t *held, const uint8_t *streamed, uint32_t count, int16_t *dot,
                         size_t dot_stride) {
   const uint64_t *rows = (const uint64_t *)(const void *)streamed;
-  const bool two = pair->held.bits == 2, twice = pair->streamed.encoding == BETA_ENC_PM1;
+  const bool two = pair->held.bits == 2;
+  const enum count counts = count_of(pair);
   /* A loop of each, with the pieces in registers. */
-#define ONE_BIT(words)                                                         \
-  case words:                                                                  \
-    if (twice) count_group(held, words, 1, rows, count, true, dot, dot_stride); \
-    else count_group(held, words, 1, rows, count, false, dot, dot_stride);     \
+#define ONE_BIT(words)                                                                            \
+  case words:                                                                                     \
+    if (counts == BALANCED) count_group(held, words, 1, rows, count, BALANCED, dot, dot_stride);  \
+    else if (counts == TWICE) count_group(held, words, 1, rows, count, TWICE, dot, dot_stride);   \
+    else count_group(held, words, 1, rows, count, ONCE, dot, dot_stride);                         \
     break;
-#define TWO_BITS(words)                                           \
-  case words | 8:                                                 \
-    count_group(held, words, 2, rows, count, false, dot, dot_stride); \
+#define TWO_BITS(words)                                              \
+  case words | 8:                                                    \
+    count_group(held, words, 2, rows, count, ONCE, dot, dot_stride); \
     break;
   switch (words_of(pair) | (two ? 8u : 0u)) {
     ONE_BIT(1)

@@ -49,6 +49,6 @@ static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   return method;
 }
 
-const struct beta_kernel beta_kernel_neon = {"neon", supported, choose, beta_neon_epilogue, beta_neon_turn, NULL};
+const struct beta_kernel beta_kernel_neon = {"neon", supported, choose, beta_neon_epilogue, beta_neon_turn, NULL, NULL, NULL};
 
 #endif

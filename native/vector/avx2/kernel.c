@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "vector/avx2/lanes.h"
+#include "vector/avx2/singles.h"
 
 #include "vector/lanes/lanes.h"
 #include "vector/lanes/activate.h"
+#include "vector/lanes/line.h"
 #include "vector/lanes/norm.h"
 #include "vector/lanes/quantise.h"
 #include "vector/lanes/softmax.h"

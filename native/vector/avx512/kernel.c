@@ -4,10 +4,12 @@
 #if defined(__x86_64__)
 
 #include "vector/avx512/lanes.h"
+#include "vector/avx512/singles.h"
 
 #define LANES_TABLES
 #include "vector/lanes/lanes.h"
 #include "vector/lanes/activate.h"
+#include "vector/lanes/line.h"
 #include "vector/lanes/norm.h"
 #include "vector/lanes/quantise.h"
 #include "vector/lanes/softmax.h"

@@ -4,6 +4,70 @@
 
 INLINE __mmask64 chunk_mask(uint32_t left) { return left >= CHUNK ? ~UINT64_C(0) : (UINT64_C(1) << left) - 1; }
 
+static void extremes(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most) {
+  __m512i low, high;
+  uint32_t i = 0;
+  if (int16) {
+    const int16_t *score = scores;
+    low = _mm512_set1_epi16(INT16_MAX);
+    high = _mm512_set1_epi16(INT16_MIN);
+    for (; i + 32 <= width; i += 32) {
+      const __m512i s = _mm512_loadu_si512(score + i);
+      low = _mm512_min_epi16(low, s);
+      high = _mm512_max_epi16(high, s);
+    }
+    if (i < width) {
+      const __mmask32 mask = (__mmask32)chunk_mask(width - i);
+      const __m512i s = _mm512_maskz_loadu_epi16(mask, score + i);
+      low = _mm512_mask_min_epi16(low, mask, low, s);
+      high = _mm512_mask_max_epi16(high, mask, high, s);
+    }
+    low = _mm512_min_epi32(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(low)), _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(low, 1)));
+    high = _mm512_max_epi32(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(high)), _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(high, 1)));
+  } else {
+    const int32_t *score = scores;
+    low = _mm512_set1_epi32(INT32_MAX);
+    high = _mm512_set1_epi32(INT32_MIN);
+    for (; i + 16 <= width; i += 16) {
+      const __m512i s = _mm512_loadu_si512(score + i);
+      low = _mm512_min_epi32(low, s);
+      high = _mm512_max_epi32(high, s);
+    }
+    if (i < width) {
+      const __mmask16 mask = (__mmask16)chunk_mask(width - i);
+      const __m512i s = _mm512_maskz_loadu_epi32(mask, score + i);
+      low = _mm512_mask_min_epi32(low, mask, low, s);
+      high = _mm512_mask_max_epi32(high, mask, high, s);
+    }
+  }
+  *least = _mm512_reduce_min_epi32(low);
+  *most = _mm512_reduce_max_epi32(high);
+}
+
+INLINE __m256i short_distances(__m512i top, __m512i scores) { return _mm512_cvtepi16_epi8(_mm512_sub_epi16(top, scores)); }
+
+/* 64 distances are stored at once, as total() and look_up() load them: parts would have to reach the cache first. */
+static void distances(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances) {
+  if (int16) {
+    const __m512i top = _mm512_set1_epi16((int16_t)most);
+    const int16_t *score = scores;
+    uint32_t i = 0;
+    for (; i + CHUNK <= width; i += CHUNK) {
+      const __m256i low = short_distances(top, _mm512_loadu_si512(score + i)), high = short_distances(top, _mm512_loadu_si512(score + i + 32));
+      _mm512_storeu_si512(distances + i, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+    }
+    if (i < width) {
+      const __mmask64 mask = chunk_mask(width - i);
+      const __m256i low = short_distances(top, _mm512_maskz_loadu_epi16((__mmask32)mask, score + i));
+      const __m256i high = short_distances(top, _mm512_maskz_loadu_epi16((__mmask32)(mask >> 32), score + i + 32));
+      _mm512_storeu_si512(distances + i, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+    }
+  } else {
+    const int32_t *score = scores;
+    for (uint32_t i = 0; i < width; i++) distances[i] = (uint8_t)(most - score[i]);
+  }
+}
+
 static int64_t total(const beta_exponentials *exponentials, const uint8_t *distances, uint32_t width, uint32_t furthest) {
   if (furthest >= 128) {
     int64_t sum = 0;

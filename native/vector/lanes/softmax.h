@@ -1,31 +1,5 @@
 /* Rows of scores. Those in double are written in lanes; those in integers in C that compilers turn into vectors. */
 
-#define EACH_SCORE(type, body)                        \
-  do {                                                \
-    const type *score = scores;                       \
-    for (uint32_t i = 0; i < width; i++) body;        \
-  } while (0)
-
-static void extremes(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most) {
-  if (int16) {
-    int16_t low = INT16_MAX, high = INT16_MIN;
-    EACH_SCORE(int16_t, {
-      low = score[i] < low ? score[i] : low;
-      high = score[i] > high ? score[i] : high;
-    });
-    *least = low;
-    *most = high;
-  } else {
-    int32_t low = INT32_MAX, high = INT32_MIN;
-    EACH_SCORE(int32_t, {
-      low = score[i] < low ? score[i] : low;
-      high = score[i] > high ? score[i] : high;
-    });
-    *least = low;
-    *most = high;
-  }
-}
-
 static void powers(double scale, beta_exponentials *e) {
   double digit[LANES];
   for (unsigned j = 0; j < LANES; j++) digit[j] = j;
@@ -64,6 +38,31 @@ static double weigh(const void *scores, bool int16, uint32_t width, int32_t most
   return weigh_pairs(scores, int16, width, most, exponentials, 4, e);
 }
 
+/* 2^y for -126 <= y <= 0: a polynomial for the fraction, within 2^-22.5 of itself, and the whole part to the exponent. */
+INLINE floats power_singles(floats y) {
+  static const float factors[] = {0x1.3d1070p-7f, 0x1.c6af6cp-5f, 0x1.ebf906p-3f, 0x1.62e430p-1f, 0x1.000002p+0f};
+  const floats rounder = floats_set(SINGLE_ROUNDER), z = floats_add(y, rounder), f = floats_sub(y, floats_sub(z, rounder));
+  floats p = floats_set(0x1.5f0890p-10f);
+  for (unsigned k = 0; k < sizeof factors / sizeof factors[0]; k++) p = floats_mul_add(p, f, floats_set(factors[k]));
+  return floats_scaled(p, z);
+}
+
+#define LOG2_E 1.4426950408889634
+
+static float approximate(const void *scores, bool int16, uint32_t width, int32_t most, double scale, float *e) {
+  const beta_numbers type = int16 ? BETA_INT16 : BETA_INT32;
+  const floats top = floats_set((float)most), unit = floats_set((float)(scale * LOG2_E)), least = floats_set(-126), none = floats_set(0);
+  floats sum = none;
+  EACH_LANES(width, i, left, {
+    const floats y = floats_mul_add(floats_sub(numbers_at(scores, type, i, left), top), unit, none);
+    floats w = power_singles(floats_min(floats_max(y, least), none));
+    if (left != LANES) w = floats_first(w, left);
+    sum = floats_add(sum, w);
+    floats_store(e + i, w);
+  });
+  return floats_total(sum);
+}
+
 static double weigh_moved(const void *scores, bool int16, uint32_t width, const int32_t *key_sums, double step, double t, double scale,
                           double *e) {
   const lanes steps = lanes_set(step), offset = lanes_set(t);
@@ -86,12 +85,38 @@ static double weigh_moved(const void *scores, bool int16, uint32_t width, const 
   return sums_total(s);
 }
 
+#ifndef LANES_TABLES
+#define EACH_SCORE(type, body)                        \
+  do {                                                \
+    const type *score = scores;                       \
+    for (uint32_t i = 0; i < width; i++) body;        \
+  } while (0)
+
+static void extremes(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most) {
+  if (int16) {
+    int16_t low = INT16_MAX, high = INT16_MIN;
+    EACH_SCORE(int16_t, {
+      low = score[i] < low ? score[i] : low;
+      high = score[i] > high ? score[i] : high;
+    });
+    *least = low;
+    *most = high;
+  } else {
+    int32_t low = INT32_MAX, high = INT32_MIN;
+    EACH_SCORE(int32_t, {
+      low = score[i] < low ? score[i] : low;
+      high = score[i] > high ? score[i] : high;
+    });
+    *least = low;
+    *most = high;
+  }
+}
+
 static void distances(const void *scores, bool int16, uint32_t width, int32_t most, uint8_t *distances) {
   if (int16) EACH_SCORE(int16_t, distances[i] = (uint8_t)(most - score[i]));
   else EACH_SCORE(int32_t, distances[i] = (uint8_t)(most - score[i]));
 }
 
-#ifndef LANES_TABLES
 static int64_t total(const beta_exponentials *exponentials, const uint8_t *distances, uint32_t width, uint32_t furthest) {
   (void)furthest;
   int64_t four[4] = {0};

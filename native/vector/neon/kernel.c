@@ -4,9 +4,11 @@
 #if defined(__aarch64__)
 
 #include "vector/neon/lanes.h"
+#include "vector/neon/singles.h"
 
 #include "vector/lanes/lanes.h"
 #include "vector/lanes/activate.h"
+#include "vector/lanes/line.h"
 #include "vector/lanes/norm.h"
 #include "vector/lanes/quantise.h"
 #include "vector/lanes/softmax.h"

@@ -1,8 +1,10 @@
 /* Vector steps in plain C. */
 #include "vector/portable/lanes.h"
+#include "vector/portable/singles.h"
 
 #include "vector/lanes/lanes.h"
 #include "vector/lanes/activate.h"
+#include "vector/lanes/line.h"
 #include "vector/lanes/norm.h"
 #include "vector/lanes/quantise.h"
 #include "vector/lanes/softmax.h"

@@ -12,11 +12,14 @@ import { DeviceError } from '../../device/errors.js';
 import { type Case, multiplications } from './cases.js';
 import { activationBytes, outputBytes, products, tableEntries, weightBytes } from './layout.js';
 
-/** Activations of all copies together: within the second-level cache of one core, beside weights and results. */
-const ACTIVATION_BYTES = 512 * 1024;
+/**
+ * Activations of all copies together: within the second-level cache of one core, beside weights and results of up to 768 KiB, as those of
+ * the peers, who have one copy.
+ */
+const ACTIVATION_BYTES = 256 * 1024;
 const COPIES_MAX = 16;
-/** Two groups of copies, each one kick: while the engine works on one, the host announces and submits the other. */
-const GROUPS = 2;
+/** Groups of copies, each one kick, where there are several: while the engine works on one, the host announces and submits the other. */
+const GROUPS_MAX = 2;
 
 interface Group {
   readonly first: number;
@@ -47,11 +50,12 @@ export class Workload {
     this.#device = device;
     const bytes = activationBytes(work);
     const fitting = Math.min(Math.floor(ACTIVATION_BYTES / bytes), COPIES_MAX);
-    const copies = Math.max(Math.floor(fitting / GROUPS), 1);
+    const groups = Math.min(Math.max(fitting, 1), GROUPS_MAX);
+    const copies = Math.max(Math.floor(fitting / groups), 1);
     this.multiplications = multiplications(work) * copies;
-    this.#descriptors = new Uint8Array(GROUPS * copies * work.heads * DESCRIPTOR_BYTES);
+    this.#descriptors = new Uint8Array(groups * copies * work.heads * DESCRIPTOR_BYTES);
     try {
-      this.#layOut(work, bytes, copies);
+      this.#layOut(work, bytes, groups, copies);
     } catch (error) {
       this.free();
       throw error;
@@ -89,13 +93,13 @@ export class Workload {
     return range;
   }
 
-  #layOut(work: Case, bytes: number, copies: number): void {
+  #layOut(work: Case, bytes: number, groups: number, copies: number): void {
     const weights = this.#weights(work);
     const output = this.#allocate(outputBytes(work), 'the result');
     const table = this.#table(work);
     const view = new DataView(this.#descriptors.buffer);
     let count = 0;
-    for (let index = 0; index < GROUPS; index++) {
+    for (let index = 0; index < groups; index++) {
       const first = count;
       const activations = this.#write(this.#allocate(bytes * copies, 'activations'), randomBytes);
       for (let copy = 0; copy < copies; copy++) {

@@ -1,6 +1,7 @@
 /**
- * A device under test and its shadow: the shadow is a byte array to which the oracle applies the same descriptors, and
- * after every run the two windows must be equal in every byte, the ring included, and so must the fault.
+ * Devices under test and their shadow: the shadow is a byte array to which the oracle applies the same descriptors, and
+ * after every run every window must be equal to it in every byte, the ring included, and so must the fault. The oracle is
+ * slow, so one shadow serves any number of devices of the same capabilities.
  */
 import { expect } from 'vitest';
 import { DESCRIPTOR_BYTES } from '../../../src/device/contract.generated.js';
@@ -51,15 +52,18 @@ const describe = (descriptor: Uint8Array) =>
   );
 
 export class Rig {
+  /** One of the devices, to ask for capabilities. */
   readonly device: Device;
-  /** What the device's window must hold; tests write operands, tables and poison here. */
+  /** What each device's window must hold; tests write operands, tables and poison here. */
   readonly memory: Uint8Array;
   /** Descriptors compared so far. */
   cases = 0;
+  readonly #devices: { readonly uri: string; readonly device: Device }[];
   readonly #ringBytes: number;
 
-  constructor(uri: string, options: DeviceOptions & { ringLog2: number }) {
-    this.device = Device.open(uri, options);
+  constructor(uris: readonly string[], options: DeviceOptions & { ringLog2: number }) {
+    this.#devices = uris.map((uri) => ({ uri, device: Device.open(uri, options) }));
+    this.device = this.#devices[0]!.device;
     this.memory = new Uint8Array(this.device.window.byteLength);
     this.#ringBytes =
       2 ** Math.min(options.ringLog2, this.device.capabilities.ringLog2Max) * DESCRIPTOR_BYTES;
@@ -86,39 +90,42 @@ export class Rig {
   }
 
   /**
-   * Runs descriptors, at most a ring full, on the device and on the shadow, and compares both. Resets the device after
-   * a fault. Returns the fault both agree on.
+   * Runs descriptors, at most a ring full, on every device and on the shadow, and compares. Resets the devices after a
+   * fault. Returns the fault that all agree on.
    */
   run(descriptors: readonly Uint8Array[]): RunFault | undefined {
     if (descriptors.length > this.ringEntries)
       throw new RangeError(`${descriptors.length} descriptors, ring of ${this.ringEntries}`);
-    const { device, memory } = this;
-    device.window.set(memory.subarray(this.#ringBytes), this.#ringBytes);
-    device.syncForDevice(this.#ringBytes, memory.byteLength - this.#ringBytes);
-
+    const { memory } = this;
+    for (const { device } of this.#devices) {
+      device.window.set(memory.subarray(this.#ringBytes), this.#ringBytes);
+      device.syncForDevice(this.#ringBytes, memory.byteLength - this.#ringBytes);
+    }
     const expected = this.#runShadow(descriptors);
-    const actual = this.#runDevice(descriptors);
-    device.syncForCpu(0, memory.byteLength);
-    if (actual) device.reset(); // Before the comparison, so that a failing property can shrink on a device that works.
-    const about = (index: number) =>
-      `descriptor ${index} of ${descriptors.length}: ${describe(descriptors[index]!)}`;
-    expect(actual, expected ? `fault of ${about(expected.index)}` : 'no fault').toEqual(expected);
-    const different = firstDifference(device.window, memory);
-    if (different >= 0) {
+    // All before the first comparison, so that a failing property can shrink on devices that are in step.
+    const outcomes = this.#devices.map(({ device }) => runDevice(device, descriptors));
+    for (const [i, { uri, device }] of this.#devices.entries()) {
+      const about = (index: number) =>
+        `descriptor ${index} of ${descriptors.length}: ${describe(descriptors[index]!)}`;
+      expect(outcomes[i], `${uri}: ${expected ? `fault of ${about(expected.index)}` : 'no fault'}`).toEqual(
+        expected,
+      );
+      const different = firstDifference(device.window, memory);
+      if (different < 0) continue;
       const owner = descriptors.findLastIndex((descriptor) => writes(descriptor, different));
       const where = owner >= 0 ? `in the output of ${about(owner)}` : 'outside every output';
       const row = (bytes: Uint8Array) =>
         Buffer.from(bytes.subarray(different, different + 16)).toString('hex');
       expect.fail(
-        `window offset 0x${different.toString(16)}, ${where}: the device holds ${row(device.window)}, the oracle ${row(memory)}`,
+        `${uri}: window offset 0x${different.toString(16)}, ${where}: the device holds ${row(device.window)}, the oracle ${row(memory)}`,
       );
     }
     this.cases += descriptors.length;
-    return actual;
+    return expected;
   }
 
   close(): void {
-    this.device.close();
+    for (const { device } of this.#devices) device.close();
   }
 
   #runShadow(descriptors: readonly Uint8Array[]): RunFault | undefined {
@@ -130,22 +137,22 @@ export class Rig {
     }
     return undefined;
   }
+}
 
-  #runDevice(descriptors: readonly Uint8Array[]): RunFault | undefined {
-    const { device } = this;
-    const before = device.submitted;
-    try {
-      const sequence = device.submit(Buffer.concat(descriptors), 0, descriptors.length);
-      expect(sequence).toBe((before + descriptors.length) >>> 0);
-      device.wait(sequence);
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof FaultError)) {
-        device.reset();
-        throw error;
-      }
-      return { code: error.fault, field: error.field, at: error.at, index: (error.sequence - before) >>> 0 };
-    }
+/** Submits, waits, syncs the window for the CPU; resets the device after a fault, which is returned. */
+function runDevice(device: Device, descriptors: readonly Uint8Array[]): RunFault | undefined {
+  const before = device.submitted;
+  try {
+    const sequence = device.submit(Buffer.concat(descriptors), 0, descriptors.length);
+    expect(sequence).toBe((before + descriptors.length) >>> 0);
+    device.wait(sequence);
+    return undefined;
+  } catch (error) {
+    device.reset();
+    if (!(error instanceof FaultError)) throw error;
+    return { code: error.fault, field: error.field, at: error.at, index: (error.sequence - before) >>> 0 };
+  } finally {
+    device.syncForCpu(0, device.window.byteLength);
   }
 }
 

@@ -1,21 +1,13 @@
 /** Pairs of texts: what stands where, and the cut of the published code, which takes pieces one by one from the longer text. */
 import { describe, expect, it } from 'vitest';
 import { TextTokenizer } from '../../../src/model/tokenizer.js';
+import { UNCASED } from '../../../src/model/vocabulary.js';
 
 const WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'a', 'b', 'c', 'd', '##x', '##y', '[', ']', 'cls', 'sep'];
 const [CLS, SEP, A, B] = [2, 3, 4, 5];
 
 const tokenizer = new TextTokenizer({
-  type: 'bert-wordpiece',
-  lowercase: true,
-  stripAccents: null,
-  cleanText: true,
-  handleChineseChars: true,
-  unknown: '[UNK]',
-  classification: '[CLS]',
-  separator: '[SEP]',
-  continuation: '##',
-  maxCharsPerWord: 100,
+  ...UNCASED,
   vocabulary: WORDS,
 });
 

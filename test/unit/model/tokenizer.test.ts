@@ -2,22 +2,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { TextTokenizer, type TokenizerSettings } from '../../../src/model/tokenizer.js';
+import { UNCASED } from '../../../src/model/vocabulary.js';
 import { naivePieces } from './naive-tokenizer.js';
 
 const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 
 function settings(words: readonly string[], changes: Partial<TokenizerSettings> = {}): TokenizerSettings {
   return {
-    type: 'bert-wordpiece',
-    lowercase: true,
-    stripAccents: null,
-    cleanText: true,
-    handleChineseChars: true,
-    unknown: '[UNK]',
-    classification: '[CLS]',
-    separator: '[SEP]',
-    continuation: '##',
-    maxCharsPerWord: 100,
+    ...UNCASED,
     vocabulary: [...SPECIAL, ...words],
     ...changes,
   };

@@ -1,18 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { TextTokenizer } from '../../../src/model/tokenizer.js';
+import { UNCASED } from '../../../src/model/vocabulary.js';
 import { bestSpan, tokenResult } from '../../../src/runtime/results.js';
 
 const tokenizer = new TextTokenizer({
-  type: 'bert-wordpiece',
-  lowercase: true,
-  stripAccents: null,
-  cleanText: true,
-  handleChineseChars: true,
-  unknown: '[UNK]',
-  classification: '[CLS]',
-  separator: '[SEP]',
-  continuation: '##',
-  maxCharsPerWord: 100,
+  ...UNCASED,
   vocabulary: ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'who', 'it', 'was', 'ad', '##a'],
 });
 // [CLS] who [SEP] it was ad ##a [SEP]
