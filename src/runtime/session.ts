@@ -43,7 +43,7 @@ export interface RunResult {
 const LIMITS: BatchLimits = { rows: 1024, sequences: 256 };
 
 /** Programs kept, bytes: those of BERT-base take about 20 KB for each sequence. */
-const PROGRAM_BYTES = 32 * 2 ** 20;
+const PROGRAM_BYTES = 16 * 2 ** 20;
 /** Mixtures of lengths remembered, so that one that comes again is known. */
 const MIXTURES_KEPT = 256;
 

@@ -202,6 +202,7 @@ it.each(['breaks', 'swallows everything'] as const)(
       models: [MODEL],
       telemetrySeconds: 0,
     });
+    nodes.push(node);
     await node.start();
     const client = await BetaClient.connect(broker.url);
     const asked = Array.from({ length: 100 }, (_, i) =>

@@ -25,6 +25,7 @@ export class Load {
   #latencies: number[] = [];
   #errors: Record<string, number> = {};
   #onAnswer: () => void = () => undefined;
+  #quiet: NodeJS.Timeout | undefined;
 
   private constructor(connection: Connection, reply: string) {
     this.#connection = connection;
@@ -47,26 +48,24 @@ export class Load {
     return closeConnection(this.#connection);
   }
 
-  /** As many requests under way as `concurrency`, for so many seconds or until so many are sent. */
+  /** As many requests under way as `concurrency`, until so many seconds are over or so many are sent. */
   async closed(
     topic: string,
     payloads: readonly string[],
     concurrency: number,
-    until: { seconds: number; requests?: number },
+    until: { seconds?: number; requests?: number },
   ): Promise<LoadResult> {
     this.#begin();
     const start = performance.now();
     const first = this.#sequence;
-    const more = () =>
-      until.requests === undefined
-        ? performance.now() - start < until.seconds * 1000
-        : this.#sequence - first < until.requests;
+    const { seconds = Number.POSITIVE_INFINITY, requests = Number.POSITIVE_INFINITY } = until;
+    const more = () => performance.now() - start < seconds * 1000 && this.#sequence - first < requests;
     await new Promise<void>((resolve) => {
       this.#onAnswer = () => {
         if (more()) this.#send(topic, payloads, performance.now());
         else if (this.#due.size === 0) resolve();
       };
-      for (let i = 0; i < concurrency; i++) this.#send(topic, payloads, performance.now());
+      for (let i = 0; i < concurrency && more(); i++) this.#send(topic, payloads, performance.now());
       this.#whenQuiet(resolve);
     });
     return this.#result(first, start);
@@ -117,7 +116,7 @@ export class Load {
   }
 
   async #one(topic: string, payloads: readonly string[]): Promise<number> {
-    const { latencies } = await this.closed(topic, payloads, 1, { seconds: 0, requests: 1 });
+    const { latencies } = await this.closed(topic, payloads, 1, { requests: 1 });
     return latencies[0] ?? Number.NaN;
   }
 
@@ -154,18 +153,16 @@ export class Load {
   /** Calls `resolve` when no answer has come for a while. */
   #whenQuiet(resolve: () => void): void {
     let seen = -1;
-    const timer = setInterval(() => {
-      if (this.#latencies.length === seen) {
-        clearInterval(timer);
-        resolve();
-      }
+    this.#quiet = setInterval(() => {
+      if (this.#latencies.length === seen) resolve();
       seen = this.#latencies.length;
     }, QUIET_MS);
-    timer.unref();
+    this.#quiet.unref();
   }
 
   #result(first: number, start: number): LoadResult {
     this.#onAnswer = () => undefined;
+    clearInterval(this.#quiet);
     return {
       latencies: this.#latencies,
       seconds: (performance.now() - start) / 1000,
