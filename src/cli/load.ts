@@ -7,7 +7,7 @@ import { type BitstreamPackage, readPackage } from '../device/board/package.js';
 import { findProfile, type Profile } from '../device/board/profile.js';
 import { Device } from '../device/device.js';
 import { DeviceError } from '../device/errors.js';
-import { selfTest } from '../device/selftest.js';
+import { selfTest } from '../device/self-test.js';
 import { note, printJson, printLine } from './output.js';
 
 /** udev gives the new files their group a moment after they appear. */

@@ -4,16 +4,16 @@
  */
 import { Device, needsReset } from '../device/device.js';
 import { bytesOf, type Frame, readFrames, writeFrame } from './frames.js';
+import { HealthTile } from './health-tile.js';
 import { ENGINE_FD, type FromEngine, type ToEngine, toWireError } from './protocol.js';
 import { Residents } from './residents.js';
-import { SelfTest } from './self-test.js';
 
 const say = (message: FromEngine, body?: Uint8Array) => writeFrame(ENGINE_FD, message, body);
 
 interface Engine {
   readonly device: Device;
   readonly models: Residents;
-  readonly selfTest: SelfTest;
+  readonly selfTest: HealthTile;
 }
 
 /** Opens the device with the models on it, or says why not. */
@@ -22,7 +22,7 @@ function open(message: ToEngine): Engine | undefined {
   try {
     if (message.kind !== 'open') throw new Error(`the engine process was sent "${message.kind}" first`);
     device = Device.open(message.device);
-    const selfTest = new SelfTest(device);
+    const selfTest = new HealthTile(device);
     const models = new Residents(device);
     for (const model of message.models) models.add(model);
     selfTest.run();

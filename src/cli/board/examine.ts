@@ -3,7 +3,7 @@
 import type { Check } from '../../device/board/liveness.js';
 import { listPackages, readPackage } from '../../device/board/package.js';
 import { Device } from '../../device/device.js';
-import { selfTest } from '../../device/selftest.js';
+import { selfTest } from '../../device/self-test.js';
 
 const COPY_BYTES = 8 * 2 ** 20;
 const COPY_ROUNDS = 5;

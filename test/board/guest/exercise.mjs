@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Device } from './dist/device/device.js';
-import { selfTest } from './dist/device/selftest.js';
+import { selfTest } from './dist/device/self-test.js';
 
 const [name, argument = '0'] = process.argv.slice(2);
 const NOP_BYTES = 64;

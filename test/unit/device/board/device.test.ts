@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DESCRIPTOR_BYTES, OP } from '../../../../src/device/contract.generated.js';
 import { Device, needsReset } from '../../../../src/device/device.js';
 import { DeviceTimeoutError, FaultError } from '../../../../src/device/errors.js';
-import { selfTest } from '../../../../src/device/selftest.js';
+import { selfTest } from '../../../../src/device/self-test.js';
 import { FakeBoard, POOL_BUS } from './fake-board.js';
 
 const URI = 'uio:beta-qmm0';

@@ -1,4 +1,7 @@
-/** A tile through the device, against an answer computed here: what a health check may believe. */
+/**
+ * A tile through the device, against an answer computed here: what a health check may believe, and cheap enough to run every few seconds.
+ * (device/self-test.ts goes through every kind of format, once, against the emulator.)
+ */
 import { DESCRIPTOR_BYTES } from '../device/contract.generated.js';
 import { encodeQmm, formatByte } from '../device/descriptor.js';
 import type { Device } from '../device/device.js';
@@ -9,11 +12,11 @@ const OPERANDS = (M + N) * ROW;
 const RESULT = M * N * 4;
 
 /** The device computed something else than integers say. */
-export class SelfTestError extends Error {
+export class HealthTileError extends Error {
   readonly code = 'self-test';
 }
 
-export class SelfTest {
+export class HealthTile {
   readonly #device: Device;
   readonly #off: number;
   readonly #k: number;
@@ -26,7 +29,7 @@ export class SelfTest {
     this.#off = device.allocator.allocate(OPERANDS + RESULT, 'the self-test tile').off;
   }
 
-  /** Runs a tile of operands that no run had before. Throws SelfTestError, DeviceError. */
+  /** Runs a tile of operands that no run had before. Throws HealthTileError, DeviceError. */
   run(): void {
     const device = this.#device;
     const { buffer, byteOffset } = device.window;
@@ -53,7 +56,7 @@ export class SelfTest {
       for (let n = 0; n < N; n++) {
         const expected = dot(operands.subarray(m * ROW), operands.subarray((M + n) * ROW), this.#k);
         if (found[m * N + n] !== expected)
-          throw new SelfTestError(
+          throw new HealthTileError(
             `self-test: element ${m},${n} is ${found[m * N + n]}, should be ${expected}`,
           );
       }
