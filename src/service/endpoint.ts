@@ -149,10 +149,12 @@ export class Endpoint {
       mqtt.publish(topics.nodeTelemetry(telemetry.node), JSON.stringify(telemetry), { qos: 0 });
   }
 
-  /** Takes no new requests from the broker; those it has delivered already still arrive. */
+  /** Takes no new requests from the broker. Resolves when those that it has delivered already are taken. */
   async stopAccepting(): Promise<void> {
     this.#accepting = false;
-    if (this.#jobs) await this.#unsubscribe([filters.nodeInfer(this.#options.node), ...this.#shared]);
+    if (!this.#jobs) return;
+    await this.#unsubscribe([filters.nodeInfer(this.#options.node), ...this.#shared]);
+    while (this.#inbox.waiting > 0) await turn(); // Each turn takes some; a broker sends no more than it was allowed (receive maximum).
   }
 
   /** Waits until every request that arrived is answered and the broker has the answer; false if `ms` are not enough. */
