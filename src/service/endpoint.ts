@@ -154,7 +154,8 @@ export class Endpoint {
     this.#accepting = false;
     if (!this.#jobs) return;
     await this.#unsubscribe([filters.nodeInfer(this.#options.node), ...this.#shared]);
-    while (this.#inbox.waiting > 0) await turn(); // Each turn takes some; a broker sends no more than it was allowed (receive maximum).
+    // Each turn takes one at least, and the oldest first; what comes meanwhile (cancellations) is not waited for.
+    for (let left = this.#inbox.waiting; left > 0 && this.#inbox.waiting > 0; left--) await turn();
   }
 
   /** Waits until every request that arrived is answered and the broker has the answer; false if `ms` are not enough. */

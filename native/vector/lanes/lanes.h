@@ -59,18 +59,17 @@
   } while (0)
 
 /* Reads and writes of the first `left` lanes: a kernel's own, or by way of whole ones. */
-#ifndef LANES_PARTS
-#define PART(type, name, read)                     \
-  static lanes name(const type *p, uint32_t left) { \
-    type padded[LANES] = {0};                      \
-    memcpy(padded, p, left * sizeof *p);           \
-    return read(padded);                           \
+#define PART(result, type, name, read)               \
+  static result name(const type *p, uint32_t left) { \
+    type padded[LANES] = {0};                        \
+    memcpy(padded, p, left * sizeof *p);             \
+    return read(padded);                             \
   }
-PART(double, lanes_load_part, lanes_load)
-PART(float, lanes_of_floats_part, lanes_of_floats)
-PART(int32_t, lanes_of_int32_part, lanes_of_int32)
-PART(int16_t, lanes_of_int16_part, lanes_of_int16)
-#undef PART
+#ifndef LANES_PARTS
+PART(lanes, double, lanes_load_part, lanes_load)
+PART(lanes, float, lanes_of_floats_part, lanes_of_floats)
+PART(lanes, int32_t, lanes_of_int32_part, lanes_of_int32)
+PART(lanes, int16_t, lanes_of_int16_part, lanes_of_int16)
 
 static void lanes_store_part(double *p, lanes a, uint32_t left) {
   double whole[LANES];

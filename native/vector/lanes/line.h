@@ -1,19 +1,12 @@
-/* Codes by single precision (kernel.h, beta_line), and the lines that they need. */
+/* Codes by single precision (kernel.h, beta_line), and the lines that they need. Behind lanes.h, whose PART reads the first lanes. */
 
 /* Round half to even for |x| < 2^22: the low bits of the sum are the integer's. */
 #define SINGLE_ROUNDER 12582912.0f
 
 #ifndef FLOATS_PARTS
-#define FLOATS_PART(type, name, read)               \
-  static floats name(const type *p, uint32_t left) { \
-    type padded[LANES] = {0};                       \
-    memcpy(padded, p, left * sizeof *p);            \
-    return read(padded);                            \
-  }
-FLOATS_PART(float, floats_load_part, floats_load)
-FLOATS_PART(int16_t, floats_of_int16_part, floats_of_int16)
-FLOATS_PART(int32_t, floats_of_int32_part, floats_of_int32)
-#undef FLOATS_PART
+PART(floats, float, floats_load_part, floats_load)
+PART(floats, int16_t, floats_of_int16_part, floats_of_int16)
+PART(floats, int32_t, floats_of_int32_part, floats_of_int32)
 #endif
 
 INLINE floats singles_at(const float *p, uint32_t left) { return left == LANES ? floats_load(p) : floats_load_part(p, left); }

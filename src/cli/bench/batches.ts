@@ -1,7 +1,9 @@
 /** What forward passes are measured on: batches of random sentences of one length, or of real ones of their own. */
+
 import { readFileSync } from 'node:fs';
 import type { Artifact } from '../../model/artifact/read.js';
 import type { Sequence } from '../../runtime/session.js';
+import { random32 } from './random.js';
 
 /** Batches that are run in turn, and their tokens. */
 export interface Batches {
@@ -13,11 +15,8 @@ export interface Batches {
 
 /** One batch of random words, the same for the same shape: times must not depend on luck. */
 export function randomBatches(batch: number, tokens: number, words: number): Batches {
-  let state = 12345;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state % words;
-  };
+  const random = random32(12345);
+  const next = () => random() % words;
   return {
     batch,
     tokens,

@@ -2,6 +2,7 @@
 import { StepWriter } from '../../compiler/step-writer.js';
 import { formatByte } from '../../device/descriptor.js';
 import { STEP_ACTIVATION, STEP_QUANTISER } from '../../native/steps.generated.js';
+import { random32 } from './random.js';
 
 /** One step over numbers of its own. */
 export interface VectorCase {
@@ -45,7 +46,7 @@ class Builder {
   readonly #window: Uint8Array;
   #end = 0x1000;
   steps = new StepWriter();
-  #state = 12345;
+  readonly #random = random32(12345);
 
   constructor(window: Uint8Array) {
     this.#window = window;
@@ -70,10 +71,7 @@ class Builder {
   /** About normal, deviation 1. */
   real(): number {
     let sum = -2;
-    for (let i = 0; i < 4; i++) {
-      this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
-      sum += this.#state / 2 ** 32;
-    }
+    for (let i = 0; i < 4; i++) sum += this.#random() / 2 ** 32;
     return sum * Math.sqrt(3);
   }
 

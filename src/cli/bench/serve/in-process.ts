@@ -2,6 +2,7 @@
 import { Device } from '../../../device/device.js';
 import type { Artifact } from '../../../model/artifact/read.js';
 import { type Sequence, Session } from '../../../runtime/session.js';
+import { random32 } from '../random.js';
 import { median } from '../statistics.js';
 
 /** Sequences of a batch in process, as the daemon makes them. */
@@ -13,11 +14,8 @@ export function sentences(artifact: Artifact, words: number): string[] {
     'transfer ten dollars to my savings account please what is the weather in oslo tomorrow book a flight for two'.split(
       ' ',
     );
-  let state = 7;
-  const next = (limit: number) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
+  const random = random32(7);
+  const next = (limit: number) => Math.floor((random() / 2 ** 32) * limit);
   const texts = Array.from({ length: 256 }, () => {
     const count = Math.max(1, Math.round(words / 2) + next(words + 1));
     return Array.from({ length: count }, () => list[next(list.length)]).join(' ');
@@ -50,11 +48,8 @@ export function inProcess(
     );
     const runs = (batch: number) => {
       // Not in turn: a mixture that comes again has a program of its own, and what is served hardly ever comes again.
-      let state = 11;
-      const any = () => {
-        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        return sequences[Math.floor((state / 2 ** 32) * sequences.length)]!;
-      };
+      const random = random32(11);
+      const any = () => sequences[Math.floor((random() / 2 ** 32) * sequences.length)]!;
       const run = () => session.run(Array.from({ length: batch }, any)).times.total;
       const times: number[] = [];
       // As long again before anything counts: until every length has its programs, and the code that runs them is compiled.
