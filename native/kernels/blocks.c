@@ -5,6 +5,7 @@
 /* A held panel should stay in the second-level cache beside the streamed rows. */
 #define PANEL_BYTES (960u << 10)
 #define PANEL_ROWS_MAX BETA_METHOD_COLUMNS_MAX
+#define PART_ROWS_MIN 128u
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
 
@@ -32,14 +33,11 @@ static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes,
   return divide_up(divide_up(held_rows, divide_up(held_rows, most)), step) * step;
 }
 
-/*
- * Streamed rows of a unit. With B held they are output rows: as many as the method takes at once. With A held they are
- * output columns: a whole block of them where that leaves every thread some work, else fewer, in whole bytes.
- */
-static uint32_t unit_rows(const beta_blocks *blocks, uint32_t threads) {
-  if (!blocks->hold_a) return blocks->method->rows;
-  const uint32_t share = divide_up(blocks->streamed_rows, threads * 2);
-  return threads == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, max_u32(16, divide_up(share, 16) * 16));
+/* Held rows of a unit where there are more threads than strips: a part of the panel, that is worth bringing the strip into the method's layout for. */
+static uint32_t part_rows(const beta_blocks *blocks, uint32_t threads) {
+  const uint32_t rows = min_u32(blocks->panel_rows, blocks->held_rows);
+  const uint32_t parts = min_u32(divide_up(threads, blocks->strips), max_u32(rows / PART_ROWS_MIN, 1));
+  return divide_up(divide_up(rows, parts), BETA_METHOD_LANES_MAX) * BETA_METHOD_LANES_MAX;
 }
 
 /* The largest magnitude in a format. */
@@ -75,8 +73,16 @@ void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, cons
   blocks->group_bytes = align_up(blocks->method->held_bytes(&blocks->pair));
   blocks->panel_rows = panel_rows(blocks->method, blocks->group_bytes, blocks->held_rows);
   blocks->panels = divide_up(blocks->held_rows, blocks->panel_rows);
-  blocks->unit_rows = unit_rows(blocks, threads);
-  blocks->units = divide_up(blocks->streamed_rows, blocks->unit_rows);
+  /* With B held streamed rows are output rows, as many as the method takes at once; with A held output columns, a whole block of them. */
+  blocks->strip_rows = blocks->hold_a ? STRIP_COLUMNS : blocks->method->rows;
+  blocks->strips = divide_up(blocks->streamed_rows, blocks->strip_rows);
+  blocks->parts = 1;
+  blocks->part_rows = 0;
+  if (blocks->strips < threads) {
+    blocks->part_rows = part_rows(blocks, threads);
+    blocks->parts = divide_up(min_u32(blocks->panel_rows, blocks->held_rows), blocks->part_rows);
+  }
+  blocks->units = blocks->strips * blocks->parts;
 }
 
 uint32_t beta_panel_first(const beta_blocks *blocks, uint32_t panel) { return panel * blocks->panel_rows; }
@@ -253,15 +259,18 @@ _Static_assert(offsetof(struct scratch, streamed) % BETA_METHOD_ALIGN == 0, "met
 void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer) {
   struct scratch *scratch = (struct scratch *)(void *)buffer;
   const struct beta_method *method = blocks->method;
-  const uint32_t first = unit * blocks->unit_rows, end = min_u32(first + blocks->unit_rows, blocks->streamed_rows);
-  const uint32_t held_first = beta_panel_first(blocks, panel), held_count = beta_panel_count(blocks, panel);
+  const uint32_t strip = blocks->parts == 1 ? unit : unit / blocks->parts, part_first = (unit - strip * blocks->parts) * blocks->part_rows;
+  const uint32_t first = strip * blocks->strip_rows, end = min_u32(first + blocks->strip_rows, blocks->streamed_rows);
+  const uint32_t held_first = beta_panel_first(blocks, panel), panel_end = beta_panel_count(blocks, panel);
+  const uint32_t held_end = blocks->parts == 1 ? panel_end : min_u32(panel_end, part_first + blocks->part_rows);
+  if (part_first >= held_end) return; /* the last panel may have fewer parts */
   const bool turns_values = blocks->job->o.bits != 32 && blocks->kernel->turn16 != NULL;
   for (uint32_t row = first; row < end; row += method->rows) {
     const uint32_t count = min_u32(method->rows, end - row);
     method->stream(&blocks->pair, row, count, scratch->streamed);
-    for (uint32_t lane = 0; lane < held_count; lane += method->columns) {
+    for (uint32_t lane = part_first; lane < held_end; lane += method->columns) {
       const struct part part = {blocks, held + lane / method->lanes * blocks->group_bytes, scratch->streamed,
-                                min_u32(method->columns, held_count - lane), count};
+                                min_u32(method->columns, held_end - lane), count};
       if (!blocks->hold_a) {
         store_rows(&part, row, held_first + lane, scratch->dot);
       } else if (turns_values) {
@@ -273,7 +282,7 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
     }
   }
   if (blocks->hold_a && blocks->job->o.bits != 32 && !turns_values) {
-    blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
-                             STRIP_COLUMNS);
+    blocks->kernel->epilogue(&blocks->epilogue, held_first + part_first, held_end - part_first, first, end - first,
+                             scratch->strip + (size_t)part_first * STRIP_COLUMNS, STRIP_COLUMNS);
   }
 }

@@ -19,8 +19,9 @@ typedef struct beta_blocks {
   uint32_t held_rows, streamed_rows; /* rows of the whole operands */
   uint32_t panel_rows;               /* held rows of a panel; a multiple of 8 */
   uint32_t panels;
-  uint32_t unit_rows; /* streamed rows of a unit */
-  uint32_t units;
+  uint32_t strip_rows, strips; /* streamed rows that stay together, and in how many strips there are */
+  uint32_t part_rows, parts;   /* held rows of a unit, where a panel is cut into several parts; multiples of 64 */
+  uint32_t units;              /* strip by strip, and part by part in each */
   size_t group_bytes; /* of one held group */
 } beta_blocks;
 
