@@ -6,6 +6,9 @@
 #define PANEL_BYTES (960u << 10)
 #define PANEL_ROWS_MAX BETA_METHOD_COLUMNS_MAX
 #define PART_ROWS_MIN 128u
+/* Units of a panel for each thread: where one core is slower than another, or does something else for a while, others take from what is left. */
+#define UNITS_OF_THREAD 4u
+#define CACHE_LINE 64u
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
 
@@ -33,10 +36,21 @@ static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes,
   return divide_up(divide_up(held_rows, divide_up(held_rows, most)), step) * step;
 }
 
-/* Held rows of a unit where there are more threads than strips: a part of the panel, that is worth bringing the strip into the method's layout for. */
-static uint32_t part_rows(const beta_blocks *blocks, uint32_t threads) {
+/*
+ * Streamed rows of a strip. With B held they are output rows: as many as the method takes at once. With A held they are output columns:
+ * a whole block of them, or what gives every thread its units where that is whole cache lines of every output row: lines that two threads
+ * write travel between them.
+ */
+static uint32_t strip_rows(const beta_blocks *blocks, uint32_t units) {
+  if (!blocks->hold_a) return blocks->method->rows;
+  const uint32_t line = 8 * CACHE_LINE / blocks->job->o.bits;
+  return units == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, divide_up(divide_up(blocks->streamed_rows, units), line) * line);
+}
+
+/* Held rows of a unit: the panel's where there are strips enough, else a part that is worth streaming the strip past it. */
+static uint32_t part_rows(const beta_blocks *blocks, uint32_t units) {
   const uint32_t rows = min_u32(blocks->panel_rows, blocks->held_rows);
-  const uint32_t parts = min_u32(divide_up(threads, blocks->strips), max_u32(rows / PART_ROWS_MIN, 1));
+  const uint32_t parts = min_u32(divide_up(units, blocks->strips), max_u32(rows / PART_ROWS_MIN, 1));
   return divide_up(divide_up(rows, parts), BETA_METHOD_LANES_MAX) * BETA_METHOD_LANES_MAX;
 }
 
@@ -58,10 +72,12 @@ static bool is_narrow(const beta_blocks *blocks) {
          largest_value(&job->a) * largest_value(&job->b) * job->k <= INT16_MAX / 2;
 }
 
-void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
+void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, const struct beta_epilogue *epilogue,
+                     uint32_t threads) {
   blocks->kernel = kernel;
   blocks->job = job;
-  beta_epilogue_prepare(&blocks->epilogue, job);
+  blocks->epilogue = *epilogue;
+  blocks->epilogue.job = job;
   blocks->method = kernel->choose(job, &blocks->hold_a);
   blocks->pair.held = blocks->hold_a ? job->a : job->b;
   blocks->pair.streamed = blocks->hold_a ? job->b : job->a;
@@ -73,15 +89,11 @@ void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, cons
   blocks->group_bytes = align_up(blocks->method->held_bytes(&blocks->pair));
   blocks->panel_rows = panel_rows(blocks->method, blocks->group_bytes, blocks->held_rows);
   blocks->panels = divide_up(blocks->held_rows, blocks->panel_rows);
-  /* With B held streamed rows are output rows, as many as the method takes at once; with A held output columns, a whole block of them. */
-  blocks->strip_rows = blocks->hold_a ? STRIP_COLUMNS : blocks->method->rows;
+  const uint32_t units = threads == 1 ? 1 : UNITS_OF_THREAD * threads;
+  blocks->strip_rows = strip_rows(blocks, units);
   blocks->strips = divide_up(blocks->streamed_rows, blocks->strip_rows);
-  blocks->parts = 1;
-  blocks->part_rows = 0;
-  if (blocks->strips < threads) {
-    blocks->part_rows = part_rows(blocks, threads);
-    blocks->parts = divide_up(min_u32(blocks->panel_rows, blocks->held_rows), blocks->part_rows);
-  }
+  blocks->part_rows = part_rows(blocks, units);
+  blocks->parts = divide_up(min_u32(blocks->panel_rows, blocks->held_rows), blocks->part_rows);
   blocks->units = blocks->strips * blocks->parts;
 }
 
@@ -256,18 +268,18 @@ struct scratch {
 
 _Static_assert(offsetof(struct scratch, streamed) % BETA_METHOD_ALIGN == 0, "methods get aligned buffers");
 
-void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer) {
+void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer, bool streamed) {
   struct scratch *scratch = (struct scratch *)(void *)buffer;
   const struct beta_method *method = blocks->method;
-  const uint32_t strip = blocks->parts == 1 ? unit : unit / blocks->parts, part_first = (unit - strip * blocks->parts) * blocks->part_rows;
+  const uint32_t strip = beta_strip_of(blocks, unit), part_first = (unit - strip * blocks->parts) * blocks->part_rows;
   const uint32_t first = strip * blocks->strip_rows, end = min_u32(first + blocks->strip_rows, blocks->streamed_rows);
-  const uint32_t held_first = beta_panel_first(blocks, panel), panel_end = beta_panel_count(blocks, panel);
-  const uint32_t held_end = blocks->parts == 1 ? panel_end : min_u32(panel_end, part_first + blocks->part_rows);
+  const uint32_t held_first = beta_panel_first(blocks, panel);
+  const uint32_t held_end = min_u32(beta_panel_count(blocks, panel), part_first + blocks->part_rows);
   if (part_first >= held_end) return; /* the last panel may have fewer parts */
   const bool turns_values = blocks->job->o.bits != 32 && blocks->kernel->turn16 != NULL;
   for (uint32_t row = first; row < end; row += method->rows) {
     const uint32_t count = min_u32(method->rows, end - row);
-    method->stream(&blocks->pair, row, count, scratch->streamed);
+    if (!streamed || blocks->strip_rows > method->rows) method->stream(&blocks->pair, row, count, scratch->streamed);
     for (uint32_t lane = part_first; lane < held_end; lane += method->columns) {
       const struct part part = {blocks, held + lane / method->lanes * blocks->group_bytes, scratch->streamed,
                                 min_u32(method->columns, held_end - lane), count};

@@ -18,7 +18,7 @@ static inline uint64_t beta_monotonic_ns(void) {
  * first microsecond each turn offers the CPU, because the scheduler may have put the thread that is waited for on this
  * very CPU; without it a spin only delays what it waits for.
  */
-#define BETA_SPIN_NS 10000u
+#define BETA_SPIN_NS 200000u
 #define BETA_SPIN_HARD_NS 1000u
 static inline void beta_spin_once(uint64_t spun_ns) {
   if (spun_ns >= BETA_SPIN_HARD_NS) {

@@ -11,7 +11,7 @@
 
 /* Elements that are worth a thread's while, some microseconds of work; units for each thread, and the most of a sequence. */
 #define UNIT_ELEMENTS 8192u
-#define UNITS_OF_THREAD 2u
+#define UNITS_OF_THREAD 4u
 #define UNITS_MAX (UNITS_OF_THREAD * BETA_POOL_THREADS_MAX)
 
 void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {

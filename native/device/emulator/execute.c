@@ -32,6 +32,8 @@ struct place {
   _Alignas(128) uint8_t *scratch;
   uint8_t *panel;
   uint64_t laid; /* which sheet's panel is there */
+  uint64_t ran;  /* the sheet and the strip of the last unit */
+  uint32_t strip;
 };
 
 struct beta_executor {
@@ -43,9 +45,9 @@ struct beta_executor {
 
   /* The QMMs that have begun, and where they stand: panels before `panel` of tile number `at` are done or among the sheets. */
   struct beta_tile tile[TILES_MAX];
-  uint32_t tiles, at, panel;
-  uint64_t beats;    /* of all of them */
-  bool interleaved;  /* outputs lie side by side in the same rows */
+  struct beta_together together;
+  uint32_t at, panel;
+  uint64_t beats; /* of all of them */
 
   /* The job. Units are numbered deal by deal, in a deal sheet by sheet: first[d][s] is the number of the first of sheet s in deal d. */
   struct sheet sheet[SHEETS_MAX];
@@ -94,30 +96,52 @@ static void end_job(struct beta_executor *executor) {
 
 void beta_execute_clear(struct beta_executor *executor) {
   end_job(executor);
-  executor->tiles = executor->at = executor->panel = 0;
+  executor->together = (struct beta_together){.tile = executor->tile};
+  executor->at = executor->panel = 0;
   executor->beats = 0;
-  executor->interleaved = false;
 }
 
 bool beta_execute_has_room(const struct beta_executor *executor) {
-  if (executor->tiles == 0) return true;
-  return beta_pool_threads(executor->pool) > 1 && executor->tiles < TILES_MAX && executor->beats < TOGETHER_BEATS;
+  if (executor->together.count == 0) return true;
+  return beta_pool_threads(executor->pool) > 1 && executor->together.count < TILES_MAX && executor->beats < TOGETHER_BEATS;
+}
+
+/* Tables that are worth looking up what was found in them: to read one whole takes as long as memory does. */
+#define LONG_TABLE 256u
+static const char epilogue_key; /* in place of a method */
+
+/* What the epilogue knows of its table, kept as panels are. */
+static struct beta_epilogue epilogue_of(struct beta_executor *executor, const beta_qmm *job) {
+  struct beta_epilogue epilogue;
+  const uint32_t entries = job->table_by_row ? job->m : job->n;
+  uint8_t *room = NULL;
+  if (job->table != NULL && entries >= LONG_TABLE) {
+    struct beta_held_key key;
+    memset(&key, 0, sizeof key);
+    key.method = &epilogue_key;
+    key.off = (uint32_t)(job->table - executor->window);
+    key.stride = key.row_bytes = BETA_TABLE_ENTRY_BYTES;
+    key.rows = entries;
+    key.format = job->o.bits;
+    const uint8_t *kept = beta_held_find(executor->held, &key, sizeof epilogue, &room);
+    if (kept != NULL) return *(const struct beta_epilogue *)(const void *)kept;
+  }
+  beta_epilogue_prepare(&epilogue, job);
+  if (room != NULL) memcpy(room, &epilogue, sizeof epilogue);
+  return epilogue;
 }
 
 bool beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor) {
-  struct beta_tile *tile = &executor->tile[executor->tiles];
-  bool interleaved = executor->interleaved;
+  const bool first = executor->together.count == 0;
+  struct beta_tile *tile = &executor->tile[executor->together.count];
   beta_tile_resolve(tile, descriptor, executor->window);
-  for (uint32_t i = 0; i < executor->tiles; i++) {
-    if (!beta_tiles_independent(&executor->tile[i], tile)) return false;
-    interleaved |= beta_tiles_interleave(&executor->tile[i], tile);
-  }
-  executor->interleaved = interleaved;
+  if (!beta_together_take(&executor->together)) return false;
   executor->beats += tile->beats;
-  /* Drops no panel that the others use: this tile writes none of their operands. */
-  if (executor->tiles++ == 0) beta_held_refresh(executor->held);
-  beta_held_overwrite(executor->held, tile->o.off, beta_area_end(&tile->o));
-  beta_blocks_cut(&tile->blocks, executor->kernel, &tile->job, beta_pool_threads(executor->pool));
+  /* What the others hold stays: this tile writes none of their operands, and what the host writes is asked for once. */
+  if (first) beta_held_refresh(executor->held);
+  beta_held_overwrite(executor->held, tile->o.off, tile->o.end);
+  const struct beta_epilogue epilogue = epilogue_of(executor, &tile->job);
+  beta_blocks_cut(&tile->blocks, executor->kernel, &tile->job, &epilogue, beta_pool_threads(executor->pool));
   return true;
 }
 
@@ -135,7 +159,7 @@ static void deal(struct beta_executor *executor) {
   const uint32_t threads = beta_pool_threads(executor->pool);
   bool kept = true;
   for (uint32_t s = 0; s < executor->sheets; s++) kept = kept && executor->sheet[s].kept != NULL;
-  executor->deals = kept || executor->interleaved || executor->sheets < threads ? threads : 1;
+  executor->deals = kept || executor->together.interleaved || executor->sheets < threads ? threads : 1;
   uint32_t units = 0;
   for (uint32_t d = 0; d < executor->deals; d++) {
     for (uint32_t s = 0; s < executor->sheets; s++) {
@@ -151,7 +175,7 @@ static void deal(struct beta_executor *executor) {
 /* Makes the next panels the sheets of a job. */
 static void begin_job(struct beta_executor *executor) {
   uint64_t units = 0;
-  while (executor->sheets < SHEETS_MAX && executor->at < executor->tiles) {
+  while (executor->sheets < SHEETS_MAX && executor->at < executor->together.count) {
     const beta_blocks *blocks = &executor->tile[executor->at].blocks;
     if (executor->sheets > 0 && units + blocks->units > UNITS_MAX) break;
     units += blocks->units;
@@ -185,15 +209,17 @@ static void run_unit(void *context, uint32_t at, uint32_t seat) {
     if (place->laid != executor->serial + s) beta_hold_panel(sheet->blocks, sheet->panel, place->panel);
     place->laid = executor->serial + s;
   }
-  const uint32_t unit = dealt(executor, sheet, d) + at - executor->first[d][s];
-  beta_run_unit(sheet->blocks, sheet->panel, unit, panel, place->scratch);
+  const uint32_t unit = dealt(executor, sheet, d) + at - executor->first[d][s], strip = beta_strip_of(sheet->blocks, unit);
+  beta_run_unit(sheet->blocks, sheet->panel, unit, panel, place->scratch, place->ran == executor->serial + s && place->strip == strip);
+  place->ran = executor->serial + s;
+  place->strip = strip;
 }
 
 bool beta_execute(struct beta_executor *executor, uint32_t seat, bool (*pause)(void *context), void *context,
                   struct beta_counters *counters) {
   executor->pause = pause;
   executor->context = context;
-  while (executor->sheets > 0 || executor->at < executor->tiles) {
+  while (executor->sheets > 0 || executor->at < executor->together.count) {
     if (executor->sheets == 0) begin_job(executor);
     /* Relaxed: starting a job orders it. */
     atomic_store_explicit(&executor->left_out, UINT32_MAX, memory_order_relaxed);
@@ -205,7 +231,7 @@ bool beta_execute(struct beta_executor *executor, uint32_t seat, bool (*pause)(v
     }
     end_job(executor);
   }
-  for (uint32_t i = 0; i < executor->tiles; i++) beta_tile_count(&executor->tile[i], counters);
+  for (uint32_t i = 0; i < executor->together.count; i++) beta_tile_count(&executor->tile[i], counters);
   beta_execute_clear(executor);
   return true;
 }

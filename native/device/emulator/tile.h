@@ -5,9 +5,10 @@
 #include "device/emulator/engine.h"
 #include "kernels/blocks.h"
 
-/* `rows` pieces of `bytes` bytes, `stride` apart; bytes 0: nothing. */
+/* Pieces of `bytes` bytes, `stride` apart, the first at `off`, the last before `end`. Nothing where `end` is 0. */
 struct beta_area {
-  uint64_t off, stride, rows, bytes;
+  uint64_t off, end;
+  uint32_t stride, bytes;
 };
 
 struct beta_tile {
@@ -22,14 +23,16 @@ void beta_tile_resolve(struct beta_tile *tile, const beta_descriptor *descriptor
 /* Adds a QMM that is complete. */
 void beta_tile_count(const struct beta_tile *tile, struct beta_counters *counters);
 
-/* First byte of an area, and the one behind its last. */
-static inline uint64_t beta_area_end(const struct beta_area *area) { return area->off + (area->rows - 1) * area->stride + area->bytes; }
+/* Tiles that run at the same time: none writes what another reads or writes. */
+struct beta_together {
+  const struct beta_tile *tile;
+  uint32_t count;
+  struct beta_area read, written; /* ranges that hold everything they read, and their outputs */
+  bool interleaved; /* outputs lie side by side in the same rows, as those of heads do */
+};
 
-/* Whether two outputs lie side by side in the same rows, as those of two heads do. */
-bool beta_tiles_interleave(const struct beta_tile *x, const struct beta_tile *y);
-
-/* Whether two tiles may run at the same time: neither writes what the other reads or writes. */
-bool beta_tiles_independent(const struct beta_tile *x, const struct beta_tile *y);
+/* Takes the tile behind the last in as well; false, and nothing changed, where it has to wait for one of them. */
+bool beta_together_take(struct beta_together *together);
 
 /* Bytes of a row's blocks that hold `count` elements from `first` on. */
 uint32_t beta_row_bytes(const beta_matrix *matrix, uint32_t first, uint32_t count);
