@@ -5,6 +5,10 @@
 /* A held panel should stay in the second-level cache beside the streamed rows. */
 #define PANEL_BYTES (960u << 10)
 #define PANEL_ROWS_MAX BETA_METHOD_COLUMNS_MAX
+#define PART_ROWS_MIN 128u
+/* Units of a panel for each thread: where one core is slower than another, or does something else for a while, others take from what is left. */
+#define UNITS_OF_THREAD 4u
+#define CACHE_LINE 64u
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
 
@@ -33,13 +37,21 @@ static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes,
 }
 
 /*
- * Streamed rows of a unit. With B held they are output rows: as many as the method takes at once. With A held they are
- * output columns: a whole block of them where that leaves every thread some work, else fewer, in whole bytes.
+ * Streamed rows of a strip. With B held they are output rows: as many as the method takes at once. With A held they are output columns:
+ * a whole block of them, or what gives every thread its units where that is whole cache lines of every output row: lines that two threads
+ * write travel between them.
  */
-static uint32_t unit_rows(const beta_blocks *blocks, uint32_t threads) {
+static uint32_t strip_rows(const beta_blocks *blocks, uint32_t units) {
   if (!blocks->hold_a) return blocks->method->rows;
-  const uint32_t share = divide_up(blocks->streamed_rows, threads * 2);
-  return threads == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, max_u32(16, divide_up(share, 16) * 16));
+  const uint32_t line = 8 * CACHE_LINE / blocks->job->o.bits;
+  return units == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, divide_up(divide_up(blocks->streamed_rows, units), line) * line);
+}
+
+/* Held rows of a unit: the panel's where there are strips enough, else a part that is worth streaming the strip past it. */
+static uint32_t part_rows(const beta_blocks *blocks, uint32_t units) {
+  const uint32_t rows = min_u32(blocks->panel_rows, blocks->held_rows);
+  const uint32_t parts = min_u32(divide_up(units, blocks->strips), max_u32(rows / PART_ROWS_MIN, 1));
+  return divide_up(divide_up(rows, parts), BETA_METHOD_LANES_MAX) * BETA_METHOD_LANES_MAX;
 }
 
 /* The largest magnitude in a format. */
@@ -60,10 +72,12 @@ static bool is_narrow(const beta_blocks *blocks) {
          largest_value(&job->a) * largest_value(&job->b) * job->k <= INT16_MAX / 2;
 }
 
-void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, uint32_t threads) {
+void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, const beta_qmm *job, const struct beta_epilogue *epilogue,
+                     uint32_t threads) {
   blocks->kernel = kernel;
   blocks->job = job;
-  beta_epilogue_prepare(&blocks->epilogue, job);
+  blocks->epilogue = *epilogue;
+  blocks->epilogue.job = job;
   blocks->method = kernel->choose(job, &blocks->hold_a);
   blocks->pair.held = blocks->hold_a ? job->a : job->b;
   blocks->pair.streamed = blocks->hold_a ? job->b : job->a;
@@ -75,8 +89,12 @@ void beta_blocks_cut(beta_blocks *blocks, const struct beta_kernel *kernel, cons
   blocks->group_bytes = align_up(blocks->method->held_bytes(&blocks->pair));
   blocks->panel_rows = panel_rows(blocks->method, blocks->group_bytes, blocks->held_rows);
   blocks->panels = divide_up(blocks->held_rows, blocks->panel_rows);
-  blocks->unit_rows = unit_rows(blocks, threads);
-  blocks->units = divide_up(blocks->streamed_rows, blocks->unit_rows);
+  const uint32_t units = threads == 1 ? 1 : UNITS_OF_THREAD * threads;
+  blocks->strip_rows = strip_rows(blocks, units);
+  blocks->strips = divide_up(blocks->streamed_rows, blocks->strip_rows);
+  blocks->part_rows = part_rows(blocks, units);
+  blocks->parts = divide_up(min_u32(blocks->panel_rows, blocks->held_rows), blocks->part_rows);
+  blocks->units = blocks->strips * blocks->parts;
 }
 
 uint32_t beta_panel_first(const beta_blocks *blocks, uint32_t panel) { return panel * blocks->panel_rows; }
@@ -250,18 +268,21 @@ struct scratch {
 
 _Static_assert(offsetof(struct scratch, streamed) % BETA_METHOD_ALIGN == 0, "methods get aligned buffers");
 
-void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer) {
+void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, const uint8_t *held, uint8_t *buffer, bool streamed) {
   struct scratch *scratch = (struct scratch *)(void *)buffer;
   const struct beta_method *method = blocks->method;
-  const uint32_t first = unit * blocks->unit_rows, end = min_u32(first + blocks->unit_rows, blocks->streamed_rows);
-  const uint32_t held_first = beta_panel_first(blocks, panel), held_count = beta_panel_count(blocks, panel);
+  const uint32_t strip = beta_strip_of(blocks, unit), part_first = (unit - strip * blocks->parts) * blocks->part_rows;
+  const uint32_t first = strip * blocks->strip_rows, end = min_u32(first + blocks->strip_rows, blocks->streamed_rows);
+  const uint32_t held_first = beta_panel_first(blocks, panel);
+  const uint32_t held_end = min_u32(beta_panel_count(blocks, panel), part_first + blocks->part_rows);
+  if (part_first >= held_end) return; /* the last panel may have fewer parts */
   const bool turns_values = blocks->job->o.bits != 32 && blocks->kernel->turn16 != NULL;
   for (uint32_t row = first; row < end; row += method->rows) {
     const uint32_t count = min_u32(method->rows, end - row);
-    method->stream(&blocks->pair, row, count, scratch->streamed);
-    for (uint32_t lane = 0; lane < held_count; lane += method->columns) {
+    if (!streamed || blocks->strip_rows > method->rows) method->stream(&blocks->pair, row, count, scratch->streamed);
+    for (uint32_t lane = part_first; lane < held_end; lane += method->columns) {
       const struct part part = {blocks, held + lane / method->lanes * blocks->group_bytes, scratch->streamed,
-                                min_u32(method->columns, held_count - lane), count};
+                                min_u32(method->columns, held_end - lane), count};
       if (!blocks->hold_a) {
         store_rows(&part, row, held_first + lane, scratch->dot);
       } else if (turns_values) {
@@ -273,7 +294,7 @@ void beta_run_unit(const beta_blocks *blocks, uint32_t panel, uint32_t unit, con
     }
   }
   if (blocks->hold_a && blocks->job->o.bits != 32 && !turns_values) {
-    blocks->kernel->epilogue(&blocks->epilogue, held_first, held_count, first, end - first, scratch->strip,
-                             STRIP_COLUMNS);
+    blocks->kernel->epilogue(&blocks->epilogue, held_first + part_first, held_end - part_first, first, end - first,
+                             scratch->strip + (size_t)part_first * STRIP_COLUMNS, STRIP_COLUMNS);
   }
 }

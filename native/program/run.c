@@ -6,8 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "device/device.h"
 #include "device/error.h"
 #include "program/program.h"
+#include "threads/pool.h"
 #include "vector/vector.h"
 
 struct runner {
@@ -121,6 +123,24 @@ static int perform(struct runner *r, const beta_operation *o, double **spent) {
   }
 }
 
+static int run_operations(struct runner *r) {
+  beta_run *run = r->run;
+  double at = 0;
+  for (run->position = 0; run->position < r->program->operation_count; run->position++) {
+    double *spent;
+    const int outcome = perform(r, &r->program->operations[run->position], &spent);
+    const double now = monotonic_ns() - r->began;
+    *spent += now - at;
+    if (r->timeline != NULL) {
+      r->timeline[2 * (size_t)run->position] = at;
+      r->timeline[2 * (size_t)run->position + 1] = now;
+    }
+    if (outcome != BETA_WAIT_DONE) return outcome;
+    at = now;
+  }
+  return BETA_WAIT_DONE;
+}
+
 int beta_program_run(beta_device *device, const beta_program *program, beta_run *run, double *timeline) {
   const uint64_t ring_end = run->ring_off + ((uint64_t)sizeof(beta_descriptor) << (run->ring_log2 & 31));
   if (program->window_bytes > beta_window_bytes(device)) {
@@ -132,18 +152,9 @@ int beta_program_run(beta_device *device, const beta_program *program, beta_run 
   }
   struct runner r = {.device = device, .program = program, .run = run, .timeline = timeline, .base = run->tail, .began = monotonic_ns()};
   run->submit_ns = run->wait_ns = run->vector_ns = run->sync_ns = 0;
-  double at = 0;
-  for (run->position = 0; run->position < program->operation_count; run->position++) {
-    double *spent;
-    const int outcome = perform(&r, &program->operations[run->position], &spent);
-    const double now = monotonic_ns() - r.began;
-    *spent += now - at;
-    if (timeline != NULL) {
-      timeline[2 * (size_t)run->position] = at;
-      timeline[2 * (size_t)run->position + 1] = now;
-    }
-    if (outcome != BETA_WAIT_DONE) return outcome;
-    at = now;
-  }
-  return BETA_WAIT_DONE;
+  /* All that is submitted here is waited for here: where the engine is these CPUs, the same threads do the same parts of everything. */
+  beta_pool_claim(device->cpu_pool);
+  const int outcome = run_operations(&r);
+  beta_pool_disclaim(device->cpu_pool);
+  return outcome;
 }

@@ -56,11 +56,13 @@ static void decode(const beta_matrix *matrix, uint32_t rows, const beta_qmm *job
 
 static void run_job(struct bench *bench, const struct beta_kernel *kernel, const beta_qmm *job) {
   beta_blocks blocks;
-  beta_blocks_cut(&blocks, kernel, job, 1);
+  struct beta_epilogue epilogue;
+  beta_epilogue_prepare(&epilogue, job);
+  beta_blocks_cut(&blocks, kernel, job, &epilogue, 1);
   for (uint32_t panel = 0; panel < blocks.panels; panel++) {
     beta_hold_panel(&blocks, panel, bench->panel);
     for (uint32_t unit = 0; unit < blocks.units; unit++) {
-      beta_run_unit(&blocks, panel, unit, bench->panel, bench->scratch);
+      beta_run_unit(&blocks, panel, unit, bench->panel, bench->scratch, false);
     }
   }
 }

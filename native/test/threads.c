@@ -211,7 +211,7 @@ static void *compute(void *argument) {
   uint64_t jobs = 0;
   while (!atomic_load(&crowd->stop)) {
     beta_pool_claim(crowd->device->cpu_pool);
-    beta_pool_run(crowd->device->cpu_pool, 32, spend, &sum);
+    beta_pool_run(crowd->device->cpu_pool, BETA_SEAT_HOST, 32, spend, &sum);
     beta_pool_disclaim(crowd->device->cpu_pool);
     jobs++;
     sched_yield();

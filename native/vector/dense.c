@@ -27,5 +27,5 @@ static void some_results(void *context, uint32_t unit, uint32_t seat) {
 void beta_dense(const beta_vector *v, const beta_group *g) {
   dense job = {v, &g->step.dense};
   const uint64_t all = (uint64_t)job.s->rows * job.s->out_width;
-  beta_pool_run(v->pool, (uint32_t)((all + UNIT - 1) / UNIT), some_results, &job);
+  beta_pool_run(v->pool, BETA_SEAT_HOST, (uint32_t)((all + UNIT - 1) / UNIT), some_results, &job);
 }

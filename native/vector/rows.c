@@ -11,7 +11,7 @@
 
 /* Elements that are worth a thread's while, some microseconds of work; units for each thread, and the most of a sequence. */
 #define UNIT_ELEMENTS 8192u
-#define UNITS_OF_THREAD 2u
+#define UNITS_OF_THREAD 4u
 #define UNITS_MAX (UNITS_OF_THREAD * BETA_POOL_THREADS_MAX)
 
 void beta_range_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint32_t end, beta_ranges *ranges) {
@@ -163,10 +163,10 @@ static void run_sequence(span s) {
   s.size = unit_rows(s.job, s.end - s.begin);
   s.ranges = ranges;
   s.found = found;
-  beta_pool_run(s.job->v->pool, units_of(&s), range_unit, &s);
+  beta_pool_run(s.job->v->pool, BETA_SEAT_HOST, units_of(&s), range_unit, &s);
   for (uint32_t unit = 1; unit < units_of(&s); unit++) join_ranges(&ranges[0], &ranges[unit]);
   find(s.job, s.sequence, &ranges[0], found);
-  beta_pool_run(s.job->v->pool, units_of(&s), emit_unit, &s);
+  beta_pool_run(s.job->v->pool, BETA_SEAT_HOST, units_of(&s), emit_unit, &s);
 }
 
 /* Both passes over a whole sequence by one thread. */
@@ -188,7 +188,7 @@ static void run_ranged(const span *all) {
   span s = *all;
   s.sequence = first;
   if (last - first + 1 >= 4 * beta_pool_threads(all->job->v->pool)) {
-    beta_pool_run(all->job->v->pool, last - first + 1, whole_sequence, &s);
+    beta_pool_run(all->job->v->pool, BETA_SEAT_HOST, last - first + 1, whole_sequence, &s);
     return;
   }
   for (; s.sequence <= last; s.sequence++) {
@@ -209,5 +209,5 @@ void beta_run_rows(const beta_job *job) {
   find(job, 0, NULL, found);
   s.found = found;
   s.size = unit_rows(job, s.end - s.begin);
-  beta_pool_run(job->v->pool, units_of(&s), emit_mixed_unit, &s);
+  beta_pool_run(job->v->pool, BETA_SEAT_HOST, units_of(&s), emit_mixed_unit, &s);
 }

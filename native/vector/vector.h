@@ -219,7 +219,7 @@ int beta_group_check_indices(const beta_vector *v, const beta_group *g);
 
 /* Checks `count` records for a window of `window_bytes`; 0, or -EINVAL with the index of the refused one. */
 int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed);
-/* Runs records that beta_vector_check has taken, and that nobody can have changed since. Their indices are still checked. */
+/* Runs records that beta_vector_check has taken, and that nobody can have changed since. Their indices are still checked. The program has claimed the pool. */
 int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
 
 #endif

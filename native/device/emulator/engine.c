@@ -108,26 +108,40 @@ static beta_descriptor fetch(const struct emulator *emulator, uint32_t at) {
   return descriptor;
 }
 
-/* Fetches and validates the descriptor at HEAD, and begins it; the fault is raised where there is one. */
+/* Fetches and validates a descriptor by its sequence number. */
+static struct beta_fault read_descriptor(const struct emulator *emulator, uint32_t sequence, beta_descriptor *descriptor) {
+  const struct beta_config *config = &emulator->session.config;
+  const uint32_t slot = sequence & ((1u << config->ring_log2) - 1);
+  const uint32_t at = config->ring + slot * (uint32_t)sizeof *descriptor;
+  *descriptor = fetch(emulator, at);
+  return beta_validate(descriptor, &emulator->limits, config->window_bytes, at);
+}
+
+/*
+ * Begins the descriptor at HEAD, and those behind it that may be executed with it; the fault is raised where it has one. That of a later one
+ * is left to be found when HEAD is there.
+ */
 static bool begin(struct emulator *emulator, uint32_t tail) {
   struct session *session = &emulator->session;
-  const uint32_t entries = 1u << session->config.ring_log2;
-  if (tail - session->head > entries) {
+  if (tail - session->head > 1u << session->config.ring_log2) {
     raise_fault(emulator, (struct beta_fault){BETA_FAULT_RING, 0, session->config.ring});
     return false;
   }
-  const uint32_t at =
-      session->config.ring + (session->head & (entries - 1)) * (uint32_t)sizeof(beta_descriptor);
-  const beta_descriptor descriptor = fetch(emulator, at);
-  const struct beta_fault fault = beta_validate(&descriptor, &emulator->limits, session->config.window_bytes, at);
+  beta_descriptor descriptor;
+  const struct beta_fault fault = read_descriptor(emulator, session->head, &descriptor);
   if (fault.code != BETA_FAULT_NONE) {
     raise_fault(emulator, fault);
     return false;
   }
-  session->counters.cycles++;
-  session->counters.rd_beats += DESCRIPTOR_BEATS;
-  session->executing = descriptor.op == BETA_OP_QMM;
-  if (session->executing) beta_execute_begin(emulator->executor, &descriptor);
+  session->begun = 1;
+  beta_execute_clear(emulator->executor);
+  if (descriptor.op != BETA_OP_QMM) return true;
+  beta_execute_begin(emulator->executor, &descriptor);
+  while (beta_execute_has_room(emulator->executor) && session->head + session->begun != tail &&
+         read_descriptor(emulator, session->head + session->begun, &descriptor).code == BETA_FAULT_NONE &&
+         descriptor.op == BETA_OP_QMM && beta_execute_begin(emulator->executor, &descriptor)) {
+    session->begun++;
+  }
   return true;
 }
 
@@ -137,6 +151,9 @@ static bool begin(struct emulator *emulator, uint32_t tail) {
  */
 static void complete(struct emulator *emulator) {
   struct session *session = &emulator->session;
+  session->counters.cycles++;
+  session->counters.rd_beats += DESCRIPTOR_BEATS;
+  session->begun--;
   emulator_store_relaxed(emulator, BETA_REG_CYCLES, session->counters.cycles);
   emulator_store_relaxed(emulator, BETA_REG_BEATS, session->counters.beats);
   emulator_store_relaxed(emulator, BETA_REG_RD_BEATS, session->counters.rd_beats);
@@ -186,11 +203,11 @@ static bool must_leave(struct turn *turn) {
 void beta_engine_advance(struct emulator *emulator, bool (*until)(void *context), void *context, uint64_t deadline_ns) {
   struct session *session = &emulator->session;
   struct turn turn = {emulator, until, context, deadline_ns, work_of(session)};
+  const uint32_t seat = atomic_load(&emulator->owner) == ENGINE_THREAD && beta_pool_threads(emulator->pool) > 1 ? BETA_SEAT_ENGINE : BETA_SEAT_HOST;
   while (has_work(emulator) && !must_leave(&turn)) {
-    if (!session->executing && !begin(emulator, emulator_load(emulator, BETA_REG_TAIL))) break;
-    if (session->executing && !beta_execute(emulator->executor, must_pause, &turn, &session->counters)) break;
-    session->executing = false;
-    complete(emulator);
+    if (session->begun == 0 && !begin(emulator, emulator_load(emulator, BETA_REG_TAIL))) break;
+    if (!beta_execute(emulator->executor, seat, must_pause, &turn, &session->counters)) break;
+    while (session->begun > 0) complete(emulator);
   }
   tell(emulator);
 }

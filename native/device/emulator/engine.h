@@ -61,7 +61,7 @@ struct beta_executor; /* execute.h */
 /* From RUN = 1 to RUN = 0: the owner's. */
 struct session {
   uint32_t head;
-  bool executing; /* the descriptor at HEAD has begun and was left between two blocks of work */
+  uint32_t begun; /* descriptors from HEAD on that are being executed; they may have been left between two blocks of work */
   struct beta_config config;
   struct beta_counters counters;
 };

@@ -1,4 +1,8 @@
-/* Runs one QMM: its blocks on the threads, its held panels kept where that is safe. */
+/*
+ * Runs QMMs on the threads. What has begun is cut into sheets, each a held panel with everything that is streamed past it, and every sheet
+ * into units, which the threads take. Panels of constant operands are kept; any other is laid out by each thread that takes
+ * a unit of it, in a place of its own.
+ */
 #include "device/emulator/execute.h"
 
 #include <errno.h>
@@ -7,94 +11,57 @@
 #include <string.h>
 
 #include "device/emulator/held.h"
+#include "device/emulator/tile.h"
 #include "kernels/blocks.h"
 
 #define ALIGN 64u
-/* Panels that are multiplied in one job, where each has a place of its own: so threads need not wait for each other between them. */
-#define BATCH_MAX 64u
+/* QMMs that begin together, how much work before no other is added (HEAD stands still meanwhile), and the sheets of one job. */
+#define TILES_MAX 32u
+#define TOGETHER_BEATS (UINT64_C(1) << 22)
+#define SHEETS_MAX 64u
+#define UNITS_MAX (UINT32_C(1) << 31)
+
+struct sheet {
+  const beta_blocks *blocks;
+  const uint8_t *kept; /* the panel, or NULL */
+  uint32_t panel;
+};
+
+/* What a thread has to itself. */
+struct place {
+  _Alignas(128) uint8_t *scratch;
+  uint8_t *panel;
+  uint64_t laid; /* which sheet's panel is there */
+  uint64_t ran;  /* the sheet and the strip of the last unit */
+  uint32_t strip;
+};
 
 struct beta_executor {
   const struct beta_kernel *kernel;
   uint8_t *window;
   struct beta_pool *pool;
   struct beta_held *held;
-  uint8_t *panel;                        /* of operands that are not kept */
-  uint8_t *scratch[BETA_POOL_SEATS_MAX]; /* one a seat */
+  struct place place[BETA_POOL_THREADS_MAX];
 
-  /* The QMM that has begun, and where it stands: panels before `first` are done, `count` from there on are laid out. */
-  beta_qmm job;
-  beta_blocks blocks;
-  uint32_t first, count;
-  const uint8_t *batch[BATCH_MAX];
-  uint32_t next; /* what is left of the batch begins here, counted in units of one panel after another */
+  /* The QMMs that have begun, and where they stand: panels before `panel` of tile number `at` are done or among the sheets. */
+  struct beta_tile tile[TILES_MAX];
+  struct beta_together together;
+  uint32_t at, panel;
+  uint64_t beats; /* of all of them */
+
+  /* The job. Units are numbered deal by deal, in a deal sheet by sheet: first[d][s] is the number of the first of sheet s in deal d. */
+  struct sheet sheet[SHEETS_MAX];
+  uint32_t sheets, deals;
+  uint64_t serial; /* of the job's first sheet, among all sheets there have been */
+  uint32_t first[BETA_POOL_THREADS_MAX][SHEETS_MAX];
+  uint32_t ends[BETA_POOL_THREADS_MAX]; /* of the seats */
+  uint32_t next; /* what is left of the job begins here */
   _Atomic uint32_t left_out; /* the first unit that a pause left out, UINT32_MAX for none */
-  uint64_t beats;            /* of the whole QMM */
   bool (*pause)(void *context);
   void *context;
 };
 
-static uint64_t divide_up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-
-static beta_matrix matrix(uint8_t *window, uint32_t off, uint32_t stride, uint8_t format) {
-  return (beta_matrix){
-      .row0 = window + off,
-      .stride = stride,
-      .bits = 1u << (format & BETA_FMT_WIDTH_MASK),
-      .encoding = format >> BETA_FMT_ENC_SHIFT & BETA_FMT_ENC_MASK,
-  };
-}
-
-static beta_qmm resolve(const beta_descriptor *d, uint8_t *window) {
-  beta_qmm job = {
-      .a = matrix(window, d->a_off, d->a_stride, d->a_fmt),
-      .b = matrix(window, d->b_off, d->b_stride, d->b_fmt),
-      .o = matrix(window, d->o_off, d->o_stride, d->o_fmt),
-      .table_by_row = (d->flags & BETA_FLAG_TABLE_BY_ROW) != 0,
-      .m = d->m,
-      .n = d->n,
-      .k = d->k,
-      .k0 = d->k0,
-      .n0 = d->n0,
-  };
-  job.table = job.o.bits == 32 ? NULL : window + d->e_off;
-  return job;
-}
-
-static uint64_t blocks_of(const beta_qmm *job) { return divide_up((uint64_t)job->k0 + job->k, BETA_BLOCK_ELEMENTS); }
-
-/* Products of 128 bits that the QMM is made of. */
-static uint64_t beats_of(const beta_qmm *job) {
-  return (uint64_t)job->m * job->n * blocks_of(job) * (job->a.bits * job->b.bits);
-}
-
-/* What the array of GEOMETRY would count: a pair of planes of 8x8 rows and 128 elements in each cycle. */
-static void count_work(const beta_qmm *job, uint64_t beats, struct beta_counters *counters) {
-  const uint64_t blocks = blocks_of(job);
-  const uint64_t tiles = divide_up(job->m, BETA_EMULATOR_DM) * divide_up(job->n, BETA_EMULATOR_DN);
-  const uint64_t plane_pairs = (uint64_t)job->a.bits * job->b.bits;
-  const uint64_t table_rows = job->table == NULL ? 0 : job->table_by_row ? job->m : job->n;
-  const uint64_t out_bytes = divide_up((uint64_t)job->n * job->o.bits, 8);
-  counters->cycles += (uint32_t)(tiles * blocks * plane_pairs);
-  counters->beats += (uint32_t)beats;
-  counters->rd_beats += (uint32_t)(job->m * blocks * job->a.bits + job->n * blocks * job->b.bits +
-                                   divide_up(table_rows * BETA_TABLE_ENTRY_BYTES, BETA_BEAT_BYTES));
-  counters->wr_beats += (uint32_t)(job->m * divide_up(out_bytes, BETA_BEAT_BYTES));
-}
-
-static uint32_t row_bytes(const beta_matrix *matrix, uint32_t first, uint32_t count) {
-  return (uint32_t)divide_up((uint64_t)first + count, BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * matrix->bits;
-}
-
-/* The bytes that the output lies in: from its first row's first byte to its last row's last. */
-static void announce_output(struct beta_executor *executor, const beta_qmm *job) {
-  const uint64_t begin = (uint64_t)(job->o.row0 - executor->window);
-  const uint64_t bytes =
-      job->o.bits >= 16 ? (uint64_t)job->n * (job->o.bits / 8) : row_bytes(&job->o, job->n0, job->n);
-  beta_held_overwrite(executor->held, begin, begin + (job->m - 1) * job->o.stride + bytes);
-}
-
-static struct beta_held_key key_of(const struct beta_executor *executor, uint32_t panel) {
-  const beta_blocks *blocks = &executor->blocks;
+static struct beta_held_key key_of(const struct beta_executor *executor, const beta_blocks *blocks, uint32_t panel) {
   const beta_matrix *held = &blocks->pair.held;
   const uint64_t first = beta_panel_first(blocks, panel);
   struct beta_held_key key;
@@ -107,74 +74,165 @@ static struct beta_held_key key_of(const struct beta_executor *executor, uint32_
   key.other_format = blocks->pair.streamed.bits | blocks->pair.streamed.encoding << 8;
   key.k0 = blocks->pair.k0;
   key.k = blocks->pair.k;
-  key.row_bytes = row_bytes(held, blocks->pair.k0, blocks->pair.k);
+  key.row_bytes = beta_row_bytes(held, blocks->pair.k0, blocks->pair.k);
   return key;
 }
 
-static const uint8_t *hold(struct beta_executor *executor, uint32_t panel) {
-  const struct beta_held_key key = key_of(executor, panel);
+/* A panel that is kept, laid out if it was not; or NULL. */
+static const uint8_t *keep(struct beta_executor *executor, const beta_blocks *blocks, uint32_t panel) {
+  const struct beta_held_key key = key_of(executor, blocks, panel);
   uint8_t *room;
-  const uint8_t *kept = beta_held_find(executor->held, &key, beta_panel_bytes(&executor->blocks, panel), &room);
-  if (kept != NULL) return kept;
-  uint8_t *to = room != NULL ? room : executor->panel;
-  beta_hold_panel(&executor->blocks, panel, to);
-  return to;
+  const uint8_t *kept = beta_held_find(executor->held, &key, beta_panel_bytes(blocks, panel), &room);
+  if (kept != NULL || room == NULL) return kept;
+  beta_hold_panel(blocks, panel, room);
+  return room;
 }
 
-/* Lays out panels until one is in the only place for those that are not kept. */
-static void begin_batch(struct beta_executor *executor) {
-  const beta_blocks *blocks = &executor->blocks;
-  const uint32_t most = blocks->units > UINT32_MAX / BATCH_MAX ? 1 : BATCH_MAX; /* units of a batch fit 32 bits */
-  executor->next = 0;
-  executor->count = 0;
-  while (executor->count < most && executor->first + executor->count < blocks->panels) {
-    const uint8_t *held = hold(executor, executor->first + executor->count);
-    executor->batch[executor->count++] = held;
-    if (held == executor->panel) return;
+/* Panels that were laid out for its sheets are nobody else's. */
+static void end_job(struct beta_executor *executor) {
+  executor->serial += executor->sheets;
+  executor->sheets = executor->next = 0;
+}
+
+void beta_execute_clear(struct beta_executor *executor) {
+  end_job(executor);
+  executor->together = (struct beta_together){.tile = executor->tile};
+  executor->at = executor->panel = 0;
+  executor->beats = 0;
+}
+
+bool beta_execute_has_room(const struct beta_executor *executor) {
+  if (executor->together.count == 0) return true;
+  return beta_pool_threads(executor->pool) > 1 && executor->together.count < TILES_MAX && executor->beats < TOGETHER_BEATS;
+}
+
+/* Tables that are worth looking up what was found in them: to read one whole takes as long as memory does. */
+#define LONG_TABLE 256u
+static const char epilogue_key; /* in place of a method */
+
+/* What the epilogue knows of its table, kept as panels are. */
+static struct beta_epilogue epilogue_of(struct beta_executor *executor, const beta_qmm *job) {
+  struct beta_epilogue epilogue;
+  const uint32_t entries = job->table_by_row ? job->m : job->n;
+  uint8_t *room = NULL;
+  if (job->table != NULL && entries >= LONG_TABLE) {
+    struct beta_held_key key;
+    memset(&key, 0, sizeof key);
+    key.method = &epilogue_key;
+    key.off = (uint32_t)(job->table - executor->window);
+    key.stride = key.row_bytes = BETA_TABLE_ENTRY_BYTES;
+    key.rows = entries;
+    key.format = job->o.bits;
+    const uint8_t *kept = beta_held_find(executor->held, &key, sizeof epilogue, &room);
+    if (kept != NULL) return *(const struct beta_epilogue *)(const void *)kept;
   }
+  beta_epilogue_prepare(&epilogue, job);
+  if (room != NULL) memcpy(room, &epilogue, sizeof epilogue);
+  return epilogue;
 }
 
-void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor) {
-  executor->job = resolve(descriptor, executor->window);
-  executor->beats = beats_of(&executor->job);
-  beta_held_refresh(executor->held);
-  announce_output(executor, &executor->job);
-  beta_blocks_cut(&executor->blocks, executor->kernel, &executor->job, beta_pool_threads(executor->pool));
-  executor->first = executor->count = 0;
+bool beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor) {
+  const bool first = executor->together.count == 0;
+  struct beta_tile *tile = &executor->tile[executor->together.count];
+  beta_tile_resolve(tile, descriptor, executor->window);
+  if (!beta_together_take(&executor->together)) return false;
+  executor->beats += tile->beats;
+  /* What the others hold stays: this tile writes none of their operands, and what the host writes is asked for once. */
+  if (first) beta_held_refresh(executor->held);
+  beta_held_overwrite(executor->held, tile->o.off, tile->o.end);
+  const struct beta_epilogue epilogue = epilogue_of(executor, &tile->job);
+  beta_blocks_cut(&tile->blocks, executor->kernel, &tile->job, &epilogue, beta_pool_threads(executor->pool));
+  return true;
+}
+
+/* Units of a sheet that are dealt in deal d. */
+static uint32_t dealt(const struct beta_executor *executor, const struct sheet *sheet, uint32_t deal) {
+  return executor->deals == 1 ? sheet->blocks->units * deal : (uint32_t)((uint64_t)sheet->blocks->units * deal / executor->deals);
+}
+
+/*
+ * Numbers the units. Rows that one thread computes should be those that it computes everywhere else, and no two threads should write into the
+ * same lines: so every sheet is dealt out, a part to each seat. Only where panels would be laid out by every
+ * thread for it, sheets are dealt whole, unless outputs lie side by side in the same rows.
+ */
+static void deal(struct beta_executor *executor) {
+  const uint32_t threads = beta_pool_threads(executor->pool);
+  bool kept = true;
+  for (uint32_t s = 0; s < executor->sheets; s++) kept = kept && executor->sheet[s].kept != NULL;
+  executor->deals = kept || executor->together.interleaved || executor->sheets < threads ? threads : 1;
+  uint32_t units = 0;
+  for (uint32_t d = 0; d < executor->deals; d++) {
+    for (uint32_t s = 0; s < executor->sheets; s++) {
+      executor->first[d][s] = units;
+      units += dealt(executor, &executor->sheet[s], d + 1) - dealt(executor, &executor->sheet[s], d);
+    }
+    executor->ends[d] = units;
+  }
+  if (executor->deals == threads) return;
+  for (uint32_t i = 0; i < threads; i++) executor->ends[i] = (uint32_t)(((uint64_t)units * (i + 1) + threads - 1) / threads);
+}
+
+/* Makes the next panels the sheets of a job. */
+static void begin_job(struct beta_executor *executor) {
+  uint64_t units = 0;
+  while (executor->sheets < SHEETS_MAX && executor->at < executor->together.count) {
+    const beta_blocks *blocks = &executor->tile[executor->at].blocks;
+    if (executor->sheets > 0 && units + blocks->units > UNITS_MAX) break;
+    units += blocks->units;
+    executor->sheet[executor->sheets++] = (struct sheet){blocks, keep(executor, blocks, executor->panel), executor->panel};
+    if (++executor->panel < blocks->panels) continue;
+    executor->panel = 0;
+    executor->at++;
+  }
+  deal(executor);
 }
 
 /* Units that were taken before others saw the pause may lie behind the one left out: they run again, to the same end. */
-static void run_unit(void *context, uint32_t taken, uint32_t seat) {
-  struct beta_executor *executor = context;
-  const beta_blocks *blocks = &executor->blocks;
-  const uint32_t at = executor->next + taken;
-  if (executor->beats > BETA_UNASKED_BEATS && executor->pause(executor->context)) {
-    uint32_t least = atomic_load(&executor->left_out);
-    while (at < least && !atomic_compare_exchange_weak(&executor->left_out, &least, at)) continue;
-    return;
-  }
-  const uint32_t panel = at / blocks->units;
-  beta_run_unit(blocks, executor->first + panel, at % blocks->units, executor->batch[panel], executor->scratch[seat]);
+static bool is_left_out(struct beta_executor *executor, uint32_t at) {
+  if (executor->beats <= BETA_UNASKED_BEATS || !executor->pause(executor->context)) return false;
+  uint32_t least = atomic_load(&executor->left_out);
+  while (at < least && !atomic_compare_exchange_weak(&executor->left_out, &least, at)) continue;
+  return true;
 }
 
-bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), void *context,
+static void run_unit(void *context, uint32_t at, uint32_t seat) {
+  struct beta_executor *executor = context;
+  if (is_left_out(executor, at)) return;
+  uint32_t d = 0, s = 0;
+  while (d + 1 < executor->deals && at >= executor->first[d + 1][0]) d++;
+  while (s + 1 < executor->sheets && at >= executor->first[d][s + 1]) s++;
+  const struct sheet *sheet = &executor->sheet[s];
+  struct place *place = &executor->place[seat];
+  const uint8_t *panel = sheet->kept;
+  if (panel == NULL) {
+    panel = place->panel;
+    if (place->laid != executor->serial + s) beta_hold_panel(sheet->blocks, sheet->panel, place->panel);
+    place->laid = executor->serial + s;
+  }
+  const uint32_t unit = dealt(executor, sheet, d) + at - executor->first[d][s], strip = beta_strip_of(sheet->blocks, unit);
+  beta_run_unit(sheet->blocks, sheet->panel, unit, panel, place->scratch, place->ran == executor->serial + s && place->strip == strip);
+  place->ran = executor->serial + s;
+  place->strip = strip;
+}
+
+bool beta_execute(struct beta_executor *executor, uint32_t seat, bool (*pause)(void *context), void *context,
                   struct beta_counters *counters) {
   executor->pause = pause;
   executor->context = context;
-  while (executor->first < executor->blocks.panels) {
-    if (executor->count == 0) begin_batch(executor);
+  while (executor->sheets > 0 || executor->at < executor->together.count) {
+    if (executor->sheets == 0) begin_job(executor);
     /* Relaxed: starting a job orders it. */
     atomic_store_explicit(&executor->left_out, UINT32_MAX, memory_order_relaxed);
-    beta_pool_run(executor->pool, executor->count * executor->blocks.units - executor->next, run_unit, executor);
+    beta_pool_run_dealt(executor->pool, seat, executor->next, executor->ends, run_unit, executor);
     const uint32_t left_out = atomic_load(&executor->left_out);
     if (left_out != UINT32_MAX) {
       executor->next = left_out;
       return false;
     }
-    executor->first += executor->count;
-    executor->count = 0;
+    end_job(executor);
   }
-  count_work(&executor->job, executor->beats, counters);
+  for (uint32_t i = 0; i < executor->together.count; i++) beta_tile_count(&executor->tile[i], counters);
+  beta_execute_clear(executor);
   return true;
 }
 
@@ -185,25 +243,29 @@ void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32
 void beta_executor_close(struct beta_executor *executor) {
   if (executor == NULL) return;
   if (executor->held != NULL) beta_held_close(executor->held);
-  for (uint32_t i = 0; i < BETA_POOL_SEATS_MAX; i++) free(executor->scratch[i]);
-  free(executor->panel);
+  for (uint32_t i = 0; i < BETA_POOL_THREADS_MAX; i++) {
+    free(executor->place[i].scratch);
+    free(executor->place[i].panel);
+  }
   free(executor);
 }
 
 struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, struct beta_pool *pool) {
-  struct beta_executor *executor = calloc(1, sizeof *executor);
+  struct beta_executor *executor = aligned_alloc(_Alignof(struct beta_executor), sizeof *executor);
   if (executor == NULL) return NULL;
+  memset(executor, 0, sizeof *executor);
   executor->kernel = kernel;
   executor->window = window;
   executor->pool = pool;
+  executor->serial = 1; /* 0: nothing is laid out */
   bool complete = true;
-  for (uint32_t i = 0; i < beta_pool_seats(pool); i++) {
-    executor->scratch[i] = aligned_alloc(ALIGN, BETA_SCRATCH_BYTES);
-    complete = complete && executor->scratch[i] != NULL;
+  for (uint32_t i = 0; i < beta_pool_threads(pool); i++) {
+    executor->place[i].scratch = aligned_alloc(ALIGN, BETA_SCRATCH_BYTES);
+    executor->place[i].panel = aligned_alloc(ALIGN, BETA_PANEL_BYTES_MAX);
+    complete = complete && executor->place[i].scratch != NULL && executor->place[i].panel != NULL;
   }
-  executor->panel = aligned_alloc(ALIGN, BETA_PANEL_BYTES_MAX);
   executor->held = beta_held_open();
-  if (complete && executor->panel != NULL && executor->held != NULL) return executor;
+  if (complete && executor->held != NULL) return executor;
   beta_executor_close(executor);
   errno = ENOMEM;
   return NULL;

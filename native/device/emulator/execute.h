@@ -1,4 +1,4 @@
-/* Execution of one validated QMM. Private to the emulator. */
+/* Execution of validated QMMs. Private to the emulator. */
 #ifndef BETA_EMULATOR_EXECUTE_H
 #define BETA_EMULATOR_EXECUTE_H
 
@@ -17,14 +17,21 @@ void beta_executor_close(struct beta_executor *executor);
 /* The host has written this range of the window: any thread. */
 void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32_t bytes);
 
-/* Begins a validated QMM; one that was begun before and is not complete is forgotten. The engine. */
-void beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor);
+/* Forgets QMMs that have begun and are not complete. The engine. */
+void beta_execute_clear(struct beta_executor *executor);
+
+/* Whether another QMM can begin: one, or where several threads compute some that are executed as one job. The engine. */
+bool beta_execute_has_room(const struct beta_executor *executor);
+
+/* Begins a validated QMM. False, and nothing begun, where it has to wait for those that have. Only if there is room. The engine. */
+bool beta_execute_begin(struct beta_executor *executor, const beta_descriptor *descriptor);
 
 /*
- * Goes on with the QMM until it is complete; then adds the work to `counters`. `pause` is asked every few milliseconds of a QMM that
- * takes so long, by any of the pool's threads, and makes it return false with the output incomplete: the next call goes on from there. The engine.
+ * Goes on with what has begun until all of it is complete; then adds the work to `counters`. `pause` is asked every few milliseconds of work that
+ * takes so long, by any of the pool's threads, and makes it return false with the outputs incomplete: the next call goes on from there.
+ * `seat` is the caller's in the pool. The engine.
  */
-bool beta_execute(struct beta_executor *executor, bool (*pause)(void *context), void *context,
+bool beta_execute(struct beta_executor *executor, uint32_t seat, bool (*pause)(void *context), void *context,
                   struct beta_counters *counters);
 
 #endif

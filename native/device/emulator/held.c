@@ -14,7 +14,8 @@
 #define PENDING_MAX 256u /* announcements between two descriptors before they are merged into one range */
 #define RANGES_MAX 256u  /* announced ranges that are remembered apart */
 #define ALIGN 64u
-#define BUCKETS 1024u    /* of what tells most questions from those that need a search; window bytes are told apart in units of 64 KiB */
+#define BUCKETS 1024u    /* of keys, and of units of 64 KiB of the window */
+#define NONE UINT16_MAX
 
 struct range {
   uint64_t begin, end;
@@ -28,8 +29,8 @@ struct beta_held {
   uint8_t *bytes[ENTRIES]; /* NULL: seen once, not kept */
   size_t size[ENTRIES];
   size_t total;
-  /* How many entries have a key of this bucket, and how many lie in a unit of it. */
-  uint16_t alike[BUCKETS];
+  /* Entries whose keys are of one bucket, as a list; how many entries lie in a unit of a bucket. */
+  uint16_t first[BUCKETS], next[ENTRIES];
   uint32_t touching[BUCKETS];
 
   /* Disjoint announced ranges, the engine thread's copy. */
@@ -44,7 +45,9 @@ struct beta_held {
 
 struct beta_held *beta_held_open(void) {
   struct beta_held *held = calloc(1, sizeof *held);
-  if (held != NULL) pthread_mutex_init(&held->lock, NULL);
+  if (held == NULL) return NULL;
+  for (uint32_t i = 0; i < BUCKETS; i++) held->first[i] = NONE;
+  pthread_mutex_init(&held->lock, NULL);
   return held;
 }
 
@@ -82,9 +85,20 @@ static uint32_t bucket_of(const struct beta_held_key *key) {
 }
 static uint32_t unit_of(uint32_t byte) { return byte / BETA_WINDOW_ALIGN; }
 
+static void link_entry(struct beta_held *held, uint32_t index) {
+  uint16_t *first = &held->first[bucket_of(&held->key[index])];
+  held->next[index] = *first;
+  *first = (uint16_t)index;
+}
+
+static void unlink_entry(struct beta_held *held, uint32_t index) {
+  uint16_t *at = &held->first[bucket_of(&held->key[index])];
+  while (*at != index) at = &held->next[*at];
+  *at = held->next[index];
+}
+
 /* Counts an entry in (1) or out (-1). */
-static void count_entry(struct beta_held *held, uint32_t index, int by) {
-  held->alike[bucket_of(&held->key[index])] += (uint16_t)by;
+static void count_units(struct beta_held *held, uint32_t index, int by) {
   const uint32_t last = unit_of(held->last[index]);
   for (uint32_t unit = unit_of(held->begin[index]); unit <= last; unit++) held->touching[unit % BUCKETS] += (uint32_t)by;
 }
@@ -97,15 +111,19 @@ static bool may_touch(const struct beta_held *held, uint32_t first, uint32_t las
 }
 
 static void drop(struct beta_held *held, uint32_t index) {
-  count_entry(held, index, -1);
+  count_units(held, index, -1);
+  unlink_entry(held, index);
   free(held->bytes[index]);
   if (held->bytes[index] != NULL) held->total -= held->size[index];
   const uint32_t end = --held->count;
+  if (index == end) return;
+  unlink_entry(held, end);
   held->begin[index] = held->begin[end];
   held->last[index] = held->last[end];
   held->key[index] = held->key[end];
   held->bytes[index] = held->bytes[end];
   held->size[index] = held->size[end];
+  link_entry(held, index);
 }
 
 void beta_held_overwrite(struct beta_held *held, uint64_t off, uint64_t end) {
@@ -150,12 +168,11 @@ static bool is_announced(const struct beta_held *held, uint64_t begin, uint64_t 
   return false;
 }
 
-/* Entries of a panel begin at one byte: compare the keys of those only. */
+/* The entry of a key, or the one behind the last. */
 static uint32_t index_of(const struct beta_held *held, const struct beta_held_key *key) {
-  if (held->alike[bucket_of(key)] == 0) return held->count;
-  uint32_t i = 0;
-  while (i < held->count && (held->begin[i] != key->off || memcmp(&held->key[i], key, sizeof *key) != 0)) i++;
-  return i;
+  uint32_t i = held->first[bucket_of(key)];
+  while (i != NONE && memcmp(&held->key[i], key, sizeof *key) != 0) i = held->next[i];
+  return i == NONE ? held->count : i;
 }
 
 const uint8_t *beta_held_find(struct beta_held *held, const struct beta_held_key *key, size_t bytes, uint8_t **room) {
@@ -172,7 +189,8 @@ const uint8_t *beta_held_find(struct beta_held *held, const struct beta_held_key
     held->bytes[index] = NULL;
     held->size[index] = bytes;
     held->count++;
-    count_entry(held, index, 1);
+    count_units(held, index, 1);
+    link_entry(held, index);
     return NULL;
   }
   if (held->total + bytes > BYTES_MAX) return NULL;

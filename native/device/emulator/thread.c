@@ -12,7 +12,12 @@
 static bool is_closing(void *context) { return atomic_load(&((struct emulator *)context)->closing); }
 static bool is_free(void *context) { return atomic_load(&((struct emulator *)context)->owner) == NOBODY; }
 static bool is_urgent(void *context) { return is_closing(context) || beta_engine_is_unsettled(context); }
-static bool is_needed(void *context) { return is_urgent(context) || beta_engine_is_wanted(context); }
+static bool is_needed(void *context) {
+  struct emulator *emulator = context;
+  /* A host that has claimed the other threads is about to wait, and is the engine then: this thread helps. */
+  if (beta_pool_threads(emulator->pool) > 1 && beta_pool_is_claimed(emulator->pool)) return is_urgent(emulator);
+  return is_urgent(emulator) || beta_engine_is_wanted(emulator);
+}
 static bool is_called(void *context) { return is_needed(context) || atomic_load(&((struct emulator *)context)->called); }
 
 static void visit(struct emulator *emulator, bool (*done)(void *context), uint64_t deadline_ns) {
