@@ -253,7 +253,7 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct pro
       if (narrow) {
         _mm256_storeu_si256((__m256i *)(void *)((int16_t *)product->dot + to), _mm512_cvtsepi32_epi16(total[r][v]));
       } else {
-        _mm512_storeu_si512((int32_t *)product->dot + to, total[r][v]);
+        beta_store_halves((int32_t *)product->dot + to, total[r][v]);
       }
     }
   }

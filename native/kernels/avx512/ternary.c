@@ -18,6 +18,7 @@
 #define ROWS 16u /* streamed at once */
 #define COLUMNS 1024u
 #define THREE 3u
+#define QUAD 4u /* bytes of three streamed elements, and of one behind them */
 #define CHUNK 192u /* elements whose tables are made at once: 16 KiB */
 #define CHUNK_THREES (CHUNK / THREE)
 
@@ -29,8 +30,8 @@ static uint32_t vectors_of(uint32_t elements) { return (elements + 2 * THREE - 1
 #define INDICES (TWICE + VECTOR)
 static size_t held_bytes(const beta_pair *pair) { return INDICES + ((size_t)vectors_of(pair->k) + 1) * VECTOR; }
 
-/* A row: its values, moved to [0, 255], and bytes that are read and not used. */
-static size_t row_bytes(const beta_pair *pair) { return beta_align64(pair->k) + VECTOR; }
+/* A row: its values by three, moved to [0, 255], and 128 behind each three; whole pairs of vectors of indices. */
+static size_t row_bytes(const beta_pair *pair) { return beta_align64((size_t)vectors_of(pair->k) * 2 * QUAD); }
 
 static size_t streamed_bytes(const beta_pair *pair) { return ROWS * row_bytes(pair); }
 
@@ -70,60 +71,53 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   to[TWICE] = twice;
 }
 
+#define MOVED 128
+
 static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t *to) {
   const struct beta_unpacker unpacker = beta_unpacker_of(&pair->streamed, pair->k0, pair->k);
-  const __m512i move = _mm512_set1_epi8(pair->streamed.encoding == BETA_ENC_U ? 0 : (char)0x80);
+  const __m512i move = _mm512_set1_epi8(pair->streamed.encoding == BETA_ENC_U ? 0 : (char)MOVED);
+  /* Byte b of three t is byte 3 t + b of 48. */
+  const __m512i order = _mm512_add_epi32(_mm512_set1_epi32(0x00020100), _mm512_mullo_epi32(beta_iota32(), _mm512_set1_epi32(0x00030303)));
+  const __m512i moved = _mm512_set1_epi8((char)MOVED);
+  const __mmask64 elements = 0x7777777777777777; /* of the four bytes */
+  _Alignas(64) uint8_t values[BETA_MAX_K_LIMIT + 2 * VECTOR];
   for (uint32_t r = 0; r < count; r++, to += row_bytes(pair)) {
     const uint8_t *row = pair->streamed.row0 + (uint64_t)(first + r) * pair->streamed.stride;
     for (uint32_t w = 0; 64 * w < pair->k; w++) {
-      _mm512_store_si512(to + 64 * (size_t)w, _mm512_xor_si512(beta_unpack(&unpacker, row, w), move));
+      _mm512_store_si512(values + 64 * (size_t)w, _mm512_xor_si512(beta_unpack(&unpacker, row, w), move));
+    }
+    memset(values + beta_align64(pair->k), 0, VECTOR);
+    for (size_t at = 0; at < row_bytes(pair); at += VECTOR) {
+      const __m512i bytes = _mm512_loadu_si512(values + at / QUAD * THREE);
+      _mm512_store_si512(to + at, _mm512_mask_permutexvar_epi8(moved, elements, order, bytes));
     }
   }
 }
 
 /*
- * The signs of three elements in entry n, two in one word and one in another, whose second is less their sum: 128 times that is what
- * values moved by 128 make an entry too large. Entries from 27 on are never looked up.
+ * The signs of three elements in entry n, and less their sum: 128 times that is what values moved by 128 make an entry too large. Entries
+ * from 27 on are never looked up.
  */
 #define SIGN(digit) ((digit) == 2 ? -1 : (digit) % 3)
 #define FIRST(n) SIGN((n) % 3)
 #define SECOND(n) SIGN((n) / 3 % 3)
 #define THIRD(n) SIGN((n) / 9)
-#define PAIR(n) {FIRST(n), SECOND(n)}
-#define REST(n) {THIRD(n), -FIRST(n) - SECOND(n) - THIRD(n)}
-#define FOUR(of, n) of(n), of((n) + 1), of((n) + 2), of((n) + 3)
-#define ALL(of) {FOUR(of, 0), FOUR(of, 4), FOUR(of, 8), FOUR(of, 12), FOUR(of, 16), FOUR(of, 20), FOUR(of, 24), FOUR(of, 28)}
-static _Alignas(64) const int8_t pair_signs[LANES][2] = ALL(PAIR), rest_signs[LANES][2] = ALL(REST);
+#define SIGNS(n) {FIRST(n), SECOND(n), THIRD(n), -FIRST(n) - SECOND(n) - THIRD(n)}
+/* Four entries in every eight: what packs two vectors of 16 takes four of each in turn. */
+#define FOUR(n) SIGNS(n), SIGNS((n) + 1), SIGNS((n) + 2), SIGNS((n) + 3)
+#define HALF(n) {FOUR(n), FOUR((n) + 8), FOUR((n) + 16), FOUR((n) + 24)}
+static _Alignas(64) const int8_t signs[2][LANES / 2][QUAD] = {HALF(0), HALF(4)};
 
-#define QUAD 4u /* tables that are made together */
-
-/*
- * Tables of `count` threes of TILE_ROWS rows, row beside row, whole quads. One load serves four tables, and the rest is done in
- * registers: a load waits for earlier stores that lie a multiple of 4 KiB from it, and here are stores everywhere.
- */
+/* Tables of `count` threes of TILE_ROWS rows, row beside row: a dot product of four bytes is an entry. */
 static void make_tables(const uint8_t *values, size_t row_bytes, uint32_t count, uint8_t *table) {
-  const __m512i pair_sign = _mm512_load_si512(pair_signs), rest_sign = _mm512_load_si512(rest_signs);
-  const __m512i moved = _mm512_set1_epi8((char)0x80);
-  __m512i pair[QUAD], rest[QUAD]; /* bytes of the quad; its last byte is 128 */
+  const __m512i low = _mm512_load_si512(signs[0]), high = _mm512_load_si512(signs[1]), zero = _mm512_setzero_si512();
+  for (uint32_t t = 0; t < count; t++, values += QUAD) {
 #pragma GCC unroll 4
-  for (uint32_t i = 0; i < QUAD; i++) {
-    pair[i] = _mm512_set1_epi16((int16_t)(0x0100 + i * THREE * 0x0101));
-    rest[i] = _mm512_set1_epi16((int16_t)(0x3F02 + i * THREE));
-  }
-  for (uint32_t q = 0; QUAD * q < count; q++, values += QUAD * THREE) {
-    __m512i bytes[TILE_ROWS];
-#pragma GCC unroll 4
-    for (uint32_t r = 0; r < TILE_ROWS; r++) {
-      bytes[r] = _mm512_mask_loadu_epi8(moved, UINT64_MAX >> 1, values + r * row_bytes);
-    }
-#pragma GCC unroll 4
-    for (uint32_t i = 0; i < QUAD; i++) {
-#pragma GCC unroll 4
-      for (uint32_t r = 0; r < TILE_ROWS; r++, table += VECTOR) {
-        const __m512i pairs = _mm512_maddubs_epi16(_mm512_permutexvar_epi8(pair[i], bytes[r]), pair_sign);
-        const __m512i rests = _mm512_maddubs_epi16(_mm512_permutexvar_epi8(rest[i], bytes[r]), rest_sign);
-        _mm512_store_si512(table, _mm512_add_epi16(pairs, rests));
-      }
+    for (uint32_t r = 0; r < TILE_ROWS; r++, table += VECTOR) {
+      int32_t three;
+      memcpy(&three, values + r * row_bytes, sizeof three);
+      const __m512i bytes = _mm512_set1_epi32(three);
+      _mm512_store_si512(table, _mm512_packs_epi32(_mm512_dpbusd_epi32(zero, bytes, low), _mm512_dpbusd_epi32(zero, bytes, high)));
     }
   }
 }
@@ -163,7 +157,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
     for (uint32_t begin = 0; begin < pair->k; begin += CHUNK, index += chunk.vectors * VECTOR) {
       chunk.vectors = vectors_of(pair->k - begin < CHUNK ? pair->k - begin : CHUNK);
       chunk.first = begin == 0;
-      make_tables(streamed + r * row + begin, row, 2 * chunk.vectors, tables);
+      make_tables(streamed + r * row + begin / THREE * QUAD, row, 2 * chunk.vectors, tables);
       add_chunk(&chunk, index, tables, groups, dot, dot_stride);
       if (twice) add_twice(&chunk, index, tables, groups, dot, dot_stride);
     }
