@@ -20,6 +20,8 @@ export class SendWindow {
   #underWay = 0;
   readonly #waiting: (() => void)[] = [];
   readonly #unheard = new Set<number>();
+  /** Whether a message has gone to the connection since this was last looked at. */
+  #written = false;
 
   constructor(mqtt: MqttClient) {
     this.#mqtt = mqtt;
@@ -32,6 +34,9 @@ export class SendWindow {
       )
         this.#unheard.add(packet.messageId);
     });
+    mqtt.on('packetsend', (packet) => {
+      if (packet.cmd === 'publish') this.#written = true;
+    });
   }
 
   /** Bytes of the largest message this broker takes. */
@@ -42,30 +47,45 @@ export class SendWindow {
 
   /**
    * Resolves when the broker has taken the message, rejects if it refused it. While the connection is down it waits,
-   * and it stays pending if the connection is closed meanwhile: whoever awaits it needs a bound.
+   * and it stays pending if the connection is closed meanwhile: whoever awaits it needs a bound. `onWritten` is called as soon as the
+   * message is on its connection, before anything that is written later; not at all where it has to wait for one.
    */
-  async publish(
+  publish(
     topic: string,
     payload: string | Buffer,
     options: Omit<IClientPublishOptions, 'qos'> = {},
+    onWritten?: () => void,
   ): Promise<Delivery> {
-    if (this.#underWay >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#underWay++;
-    try {
-      return await new Promise<Delivery>((resolve, reject) => {
-        this.#mqtt.publish(topic, payload, { ...options, qos: 1 }, (error?: Error, packet?: Packet) => {
-          const id = packet?.messageId;
-          const nobody = id !== undefined && this.#unheard.delete(id);
-          if (error) reject(error);
-          else resolve({ nobody });
-        });
-      });
-    } finally {
-      // The place is handed over, or given back if nobody waits or the broker now allows fewer.
-      const next = this.#underWay <= this.#limit ? this.#waiting.shift() : undefined;
-      if (next) next();
-      else this.#underWay--;
-    }
+    return new Promise((resolve, reject) => {
+      const settle = (error?: Error, packet?: Packet) => {
+        this.#leave();
+        const id = packet?.messageId;
+        const nobody = id !== undefined && this.#unheard.delete(id);
+        if (error) reject(error);
+        else resolve({ nobody });
+      };
+      const start = () => {
+        this.#written = false;
+        try {
+          this.#mqtt.publish(topic, payload, { ...options, qos: 1 }, settle);
+        } catch (error) {
+          settle(error as Error);
+          return;
+        }
+        if (this.#written) onWritten?.();
+      };
+      if (this.#underWay < this.#limit) {
+        this.#underWay++;
+        start();
+      } else this.#waiting.push(start);
+    });
+  }
+
+  /** The place is handed over, or given back if nobody waits or the broker now allows fewer. */
+  #leave(): void {
+    const next = this.#underWay <= this.#limit ? this.#waiting.shift() : undefined;
+    if (next) next();
+    else this.#underWay--;
   }
 
   get #limit(): number {

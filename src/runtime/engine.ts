@@ -1,14 +1,17 @@
 /**
- * The engine process: owns the device and the models on it. A process and not a thread, because the native side may abort, and an abort
+ * The engine process: owns the device and the models on it, and opens their artifacts. A process and not a thread, because the native side may abort, and an abort
  * takes its whole process with it; then the daemon lives on, starts another one, and runs again what was under way.
  */
 import { Device, needsReset } from '../device/device.js';
+import { Artifact } from '../model/artifact/read.js';
 import { bytesOf, type Frame, readFrames, writeFrame } from './frames.js';
 import { HealthTile } from './health-tile.js';
+import { describeModel } from './model-description.js';
 import { ENGINE_FD, type FromEngine, type ToEngine, toWireError } from './protocol.js';
 import { Residents } from './residents.js';
 
-const say = (message: FromEngine, body?: Uint8Array) => writeFrame(ENGINE_FD, message, body);
+const say = (message: FromEngine, ...bodies: readonly Uint8Array[]) =>
+  writeFrame(ENGINE_FD, message, ...bodies);
 
 interface Engine {
   readonly device: Device;
@@ -62,7 +65,10 @@ function serve({ device, models, selfTest }: Engine, frame: Frame): boolean {
   const { job } = message;
   try {
     if (message.kind === 'run') run(models, message, frame);
-    else {
+    else if (message.kind === 'describe') {
+      const { description, pieces } = describeModel(Artifact.open(message.file));
+      say({ kind: 'done', job, window: models.use, model: description }, ...pieces);
+    } else {
       if (message.kind === 'load') models.add(message.model);
       else if (message.kind === 'self-test') selfTest.run();
       else models.remove(message.model);

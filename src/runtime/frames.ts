@@ -103,7 +103,7 @@ export function* readFrames(fd: number): Generator<Frame> {
 }
 
 /** Writes a frame whole to a blocking descriptor. Throws EPIPE when the other side is gone. */
-export function writeFrame(fd: number, header: unknown, body: Uint8Array = new Uint8Array(0)): void {
-  const frame = encodeFrame(header, body);
+export function writeFrame(fd: number, header: unknown, ...bodies: readonly Uint8Array[]): void {
+  const frame = encodeFrame(header, ...bodies);
   for (let at = 0; at < frame.byteLength; ) at += writeSync(fd, frame, at, frame.byteLength - at);
 }

@@ -9,7 +9,8 @@ import { HostError } from './errors.js';
 import { bytesOf, type Frame } from './frames.js';
 import { HostedModel } from './hosted-model.js';
 import { checkSequence } from './inputs.js';
-import { type FromEngine, type ToEngine, toWireError, type WindowUse } from './protocol.js';
+import { type Done, JobTable } from './job-table.js';
+import { type FromEngine, type ModelFile, type ToEngine, toWireError, type WindowUse } from './protocol.js';
 import { type RestartPolicy, Restarts } from './restarts.js';
 import type { RunTimes } from './session.js';
 
@@ -45,15 +46,6 @@ export interface InferResult {
   readonly times: RunTimes;
 }
 
-interface Job {
-  /** Takes the answer's body. */
-  readonly done: (times: RunTimes | undefined, body: Frame['body']) => void;
-  readonly reject: (error: HostError) => void;
-}
-
-/** Bound of one job; a batch of 64 long sequences of a large model on a small CPU stays far below it. */
-const JOB_MS = 300_000;
-
 const CLOSED = new HostError({ code: 'closed', message: 'the engine is closed' });
 
 export class EngineHost {
@@ -63,10 +55,12 @@ export class EngineHost {
   /** Called once if no engine process can be had any more; every request then fails with 'worker-lost'. */
   onFailure?: (error: Error) => void;
   readonly #options: HostOptions;
-  readonly #models: Map<string, HostedModel>;
+  readonly #models = new Map<string, HostedModel>();
   readonly #restarts: Restarts;
-  readonly #jobs = new Map<number, Job>();
-  #nextJob = 0;
+  readonly #jobs = new JobTable((seconds) => {
+    this.#options.log?.('error', `the engine did not answer within ${seconds} s; it is ended`);
+    this.#process.kill();
+  });
   #process: EngineProcess;
   #window: WindowUse;
   /** Why nothing can be run now, if so. */
@@ -75,36 +69,26 @@ export class EngineHost {
   #closing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(
-    options: HostOptions,
-    uri: string,
-    models: Map<string, HostedModel>,
-    { process, ready }: { process: EngineProcess; ready: Ready },
-  ) {
+  private constructor(options: HostOptions, uri: string, { process, ready }: Begun) {
     this.#options = options;
-    this.#models = models;
     this.#restarts = new Restarts(options.restarts);
     this.device = deviceInfo(uri, ready.capabilities);
     this.#process = process;
     this.#window = ready.window;
-    this.#attach(process, ready);
+    this.#attach({ process, ready });
   }
 
-  /** Checks the artifacts, starts the engine process and loads them onto the device. Throws what went wrong, with its code. */
+  /** Starts the engine process, and has it check the artifacts and load them onto the device. Throws what went wrong, with its code. */
   static async start(options: HostOptions): Promise<EngineHost> {
     const uri = resolveDeviceUri(options.device, (message) => options.log?.('warn', message));
-    const models = new Map<string, HostedModel>();
-    for (const { file } of options.models) {
-      const model = new HostedModel(file);
-      const twin = models.get(model.name);
-      if (twin)
-        throw new HostError({
-          code: 'name-taken',
-          message: `${file} and ${twin.file} are both called "${model.name}"; rename one of the files`,
-        });
-      models.set(model.name, model);
+    const host = new EngineHost(options, uri, await begin(options, uri, []));
+    try {
+      for (const { file } of options.models) await host.#addModel(file);
+    } catch (error) {
+      await host.close();
+      throw error;
     }
-    return new EngineHost(options, uri, models, await begin(options, uri, models));
+    return host;
   }
 
   get models(): ReadonlyMap<string, HostedModel> {
@@ -156,37 +140,17 @@ export class EngineHost {
     return this.#ask(
       (job) => ({ kind: 'run', job, model: name, lengths, types }),
       bodies,
-      (times, body) => ({
-        logits: split(body, lengths, model!),
-        times: times!,
-      }),
+      ({ times }, body) => ({ logits: split(body, lengths, model!), times: times! }),
     );
   }
 
   /**
-   * Adds a model, or puts another in its place, while the others go on. Throws ArtifactError; HostError with the device's code, the model
+   * Adds a model, or puts another in its place, while the others go on. Throws HostError with the artifact's or the device's code; the model
    * before it then stays.
    */
   async loadModel(file: string): Promise<HostedModel> {
-    const model = new HostedModel(file);
-    const { name, id } = model;
-    const before = this.#models.get(name);
-    try {
-      await this.#ask(
-        (job) => ({ kind: 'load', job, model: { name, file: model.file, id } }),
-        [],
-        () => undefined,
-      );
-    } catch (error) {
-      if (before && this.ready)
-        await this.#ask(
-          (job) => ({ kind: 'load', job, model: { name, file: before.file, id: before.id } }),
-          [],
-          () => undefined,
-        ).catch(() => undefined);
-      throw error;
-    }
-    this.#models.set(name, model);
+    const model = await this.#describe(file);
+    await this.#load(model);
     return model;
   }
 
@@ -219,12 +183,44 @@ export class EngineHost {
       const gone = this.#down !== undefined;
       this.#down = CLOSED;
       if (!gone) await this.#process.close();
-      this.#fail(CLOSED);
+      this.#jobs.fail(CLOSED);
     })();
     return this.#closing;
   }
 
-  #attach(process: EngineProcess, ready: Ready): void {
+  /** One of the models from the start, whose names must differ. */
+  async #addModel(file: string): Promise<void> {
+    const model = await this.#describe(file);
+    const twin = this.#models.get(model.name);
+    if (twin)
+      throw new HostError({
+        code: 'name-taken',
+        message: `${file} and ${twin.file} are both called "${model.name}"; rename one of the files`,
+      });
+    await this.#load(model);
+  }
+
+  async #describe(file: string): Promise<HostedModel> {
+    const { model, body } = await this.#ask(
+      (job) => ({ kind: 'describe', job, file }),
+      [],
+      (message, vocabulary) => ({ model: message.model!, body: vocabulary }),
+    );
+    return HostedModel.from(model, body);
+  }
+
+  /** Requests have the new model from the moment when the engine has it. */
+  #load(model: HostedModel): Promise<void> {
+    return this.#ask(
+      (job) => ({ kind: 'load', job, model: { file: model.file, id: model.id } }),
+      [],
+      () => {
+        this.#models.set(model.name, model);
+      },
+    );
+  }
+
+  #attach({ process, ready }: Begun): void {
     this.#process = process;
     this.#window = ready.window;
     this.#restarts.started(performance.now());
@@ -235,58 +231,31 @@ export class EngineHost {
   #ask<T>(
     message: (job: number) => ToEngine,
     bodies: readonly Uint8Array[],
-    take: (times: RunTimes | undefined, body: Frame['body']) => T,
+    take: (message: Done, body: Frame['body']) => T,
   ): Promise<T> {
     if (this.#down) return Promise.reject(this.#down);
-    const job = this.#nextJob++;
-    return new Promise<T>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#options.log?.('error', `the engine did not answer within ${JOB_MS / 1000} s; it is ended`);
-        this.#process.kill();
-      }, JOB_MS);
-      this.#jobs.set(job, {
-        done: (times, body) => {
-          clearTimeout(timer);
-          try {
-            resolve(take(times, body));
-          } catch (error) {
-            reject(new HostError(toWireError(error)));
-          }
-        },
-        reject: (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      });
-      this.#process.post(message(job), ...bodies);
-    });
+    return this.#jobs.ask((job) => this.#process.post(message(job), ...bodies), take);
   }
 
   #receive(message: FromEngine, body: Frame['body']): void {
     if (message.kind !== 'done' && message.kind !== 'error') return;
-    const job = this.#jobs.get(message.job);
-    this.#jobs.delete(message.job);
-    if (message.kind === 'done') {
-      this.#window = message.window;
-      job?.done(message.times, body);
-      return;
-    }
-    job?.reject(new HostError(message.error));
-    if (message.fatal)
+    if (message.kind === 'done') this.#window = message.window;
+    this.#jobs.receive(message, body);
+    if (message.kind === 'error' && message.fatal)
       this.#options.log?.('error', `the device could not be reset after: ${message.error.message}`);
   }
 
   /** The process is gone: what was under way fails, and another process is started unless too many have died. */
   #ended(reason: string, wasReady: boolean): void {
     if (this.#closing) {
-      this.#fail(CLOSED);
+      this.#jobs.fail(CLOSED);
       return;
     }
     const pause = this.#restarts.failed(performance.now(), wasReady);
     const error = new HostError({ code: 'worker-lost', message: reason });
     this.#down = error;
     this.#lost = pause === undefined;
-    this.#fail(error);
+    this.#jobs.fail(error);
     if (pause === undefined) {
       this.onFailure?.(error);
       return;
@@ -298,36 +267,32 @@ export class EngineHost {
 
   async #restart(): Promise<void> {
     try {
-      const { process, ready } = await begin(this.#options, this.device.uri, this.#models);
+      const { process, ready } = await begin(this.#options, this.device.uri, [...this.#models.values()]);
       if (this.#closing) {
         process.kill();
         return;
       }
-      this.#attach(process, ready);
+      this.#attach({ process, ready });
       this.#down = undefined;
       this.onReady?.(true, 'the engine process was started again');
     } catch (error) {
       this.#ended((error as Error).message, false);
     }
   }
+}
 
-  #fail(error: HostError): void {
-    const jobs = [...this.#jobs.values()];
-    this.#jobs.clear();
-    for (const { reject } of jobs) reject(error);
-  }
+/** A process that is ready. */
+interface Begun {
+  readonly process: EngineProcess;
+  readonly ready: Ready;
 }
 
 /** A process with the models on its device. */
-async function begin(
-  { module }: HostOptions,
-  device: string,
-  models: ReadonlyMap<string, HostedModel>,
-): Promise<{ process: EngineProcess; ready: Ready }> {
+async function begin({ module }: HostOptions, device: string, models: readonly ModelFile[]): Promise<Begun> {
   const process = new EngineProcess({
     module: module ?? new URL('./engine.js', import.meta.url),
     device,
-    models: [...models.values()].map(({ name, file, id }) => ({ name, file, id })),
+    models: models.map(({ file, id }) => ({ file, id })),
   });
   return { process, ready: await process.started };
 }

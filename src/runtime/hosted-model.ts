@@ -1,8 +1,8 @@
 /** A model as the daemon knows it: everything but the weights. */
-import { Artifact } from '../model/artifact/read.js';
-import { type OutputShape, outputShape } from '../model/plan.js';
+import type { OutputShape } from '../model/plan.js';
 import type { Task } from '../model/task.js';
-import type { EncodedPair, EncodedText } from '../model/tokenizer.js';
+import { type EncodedPair, type EncodedText, TextTokenizer } from '../model/tokenizer.js';
+import { type ModelDescription, vocabularyPieces } from './model-description.js';
 import { type TokenInput, type TokenResult, type TokenTask, tokenResult } from './results.js';
 
 export class HostedModel {
@@ -15,50 +15,43 @@ export class HostedModel {
   readonly typeVocabSize: number;
   readonly task: Task;
   readonly output: OutputShape;
-  readonly description: {
-    readonly family: string;
-    readonly task: Task;
-    readonly layers: number;
-    readonly hidden: number;
-    readonly heads: number;
-  };
-  readonly #artifact: Artifact;
+  readonly description: ModelDescription['description'];
+  readonly #tokenizer: TextTokenizer;
 
-  /** Reads and checks a file. Throws ArtifactError. */
-  constructor(file: string) {
-    const artifact = Artifact.open(file);
-    const { plan } = artifact;
-    this.#artifact = artifact;
-    this.name = artifact.name;
-    this.id = artifact.id;
-    this.file = artifact.file;
-    this.labels = plan.labels;
-    this.maxTokens = plan.maxTokens;
-    this.vocabSize = plan.embeddings.words[0]!.planes.rows;
-    this.typeVocabSize = plan.embeddings.type.rows;
-    this.task = plan.head.task;
-    this.output = outputShape(plan);
-    this.description = {
-      family: plan.family,
-      task: plan.head.task,
-      layers: plan.layers.length,
-      hidden: plan.hidden,
-      heads: plan.heads,
-    };
+  private constructor(told: ModelDescription, tokenizer: TextTokenizer) {
+    this.name = told.name;
+    this.id = told.id;
+    this.file = told.file;
+    this.labels = told.labels;
+    this.maxTokens = told.maxTokens;
+    this.vocabSize = told.vocabSize;
+    this.typeVocabSize = told.typeVocabSize;
+    this.task = told.task;
+    this.output = told.output;
+    this.description = told.description;
+    this.#tokenizer = tokenizer;
+  }
+
+  /** From what the engine process says of a model, in many turns of the event loop; `body` has the vocabulary. */
+  static async from(told: ModelDescription, body: Uint8Array): Promise<HostedModel> {
+    return new HostedModel(
+      told,
+      await TextTokenizer.fromPieces(told.tokenizer, vocabularyPieces(told, body)),
+    );
   }
 
   /** Token ids of a text, cut to maxTokens; `truncated` says whether it was, `tokens` how many the whole text has. */
   encode(text: string): EncodedText {
-    return this.#artifact.tokenizer.encode(text, this.maxTokens);
+    return this.#tokenizer.encode(text, this.maxTokens);
   }
 
   /** Token ids and types of a pair of texts, cut to maxTokens. */
   encodePair(text: string, pair: string): EncodedPair {
-    return this.#artifact.tokenizer.encodePair(text, pair, this.maxTokens);
+    return this.#tokenizer.encodePair(text, pair, this.maxTokens);
   }
 
   /** The result for one input of a model whose head looks at every token. */
   tokenResult(task: TokenTask, values: Float32Array, input: TokenInput): TokenResult {
-    return tokenResult(task, values, input, this.labels, this.#artifact.tokenizer);
+    return tokenResult(task, values, input, this.labels, this.#tokenizer);
   }
 }

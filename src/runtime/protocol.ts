@@ -1,14 +1,14 @@
 /** What the daemon and its engine process say to each other; frames.ts is how. */
 import type { Capabilities } from '../device/capabilities.js';
+import type { ModelDescription } from './model-description.js';
 import type { RunTimes } from './session.js';
 
 /** The engine process's end of the socket pair. */
 export const ENGINE_FD = 3;
 
 export interface ModelFile {
-  readonly name: string;
   readonly file: string;
-  /** Digest id of the artifact that the daemon read: the engine process must load the same one. */
+  /** Digest id that the artifact must have: that of the one which was described. */
   readonly id: string;
 }
 
@@ -29,6 +29,9 @@ export type ToEngine =
       readonly lengths: readonly number[];
       readonly types: boolean;
     }
+  /** What an artifact is; nothing of the device is touched. */
+  | { readonly kind: 'describe'; readonly job: number; readonly file: string }
+  /** Adds a model, or puts it in the place of the one of its name. */
   | { readonly kind: 'load'; readonly job: number; readonly model: ModelFile }
   /** A tile with a known answer through the device. */
   | { readonly kind: 'self-test'; readonly job: number }
@@ -45,8 +48,17 @@ export interface WindowUse {
 export type FromEngine =
   | { readonly kind: 'ready'; readonly capabilities: Capabilities; readonly window: WindowUse }
   | { readonly kind: 'failed'; readonly error: WireError }
-  /** After `run`, body: the head's values for all sequences, f32; how many each has follows from its length (OutputShape). */
-  | { readonly kind: 'done'; readonly job: number; readonly times?: RunTimes; readonly window: WindowUse }
+  /**
+   * After `run`, body: the head's values for all sequences, f32; how many each has follows from its length (OutputShape). After
+   * `describe`, the model, and its vocabulary as the body.
+   */
+  | {
+      readonly kind: 'done';
+      readonly job: number;
+      readonly window: WindowUse;
+      readonly times?: RunTimes;
+      readonly model?: ModelDescription;
+    }
   /** `fatal`: the device could not be brought back; the process ends. */
   | { readonly kind: 'error'; readonly job: number; readonly error: WireError; readonly fatal: boolean };
 

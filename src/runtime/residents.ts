@@ -24,14 +24,25 @@ export class Residents {
     return { resident: [...this.#sessions.keys()], freeBytes: this.#device.allocator.freeBytes };
   }
 
-  /** Adds a model and loads it, so that one that cannot run is refused now. Throws ArtifactError, DeviceError, ChangedModelError. */
+  /**
+   * Adds a model and loads it, so that one that cannot run is refused now. One of its name gives way, and has its place back where this one is
+   * refused. Throws ArtifactError, DeviceError, ChangedModelError.
+   */
   add(model: ModelFile): void {
-    this.remove(model.name);
-    this.#files.set(model.name, model);
+    const artifact = openArtifact(model);
+    const { name } = artifact;
+    const before = this.#files.get(name);
+    this.#evict(name);
+    this.#files.set(name, model);
     try {
-      this.#session(model.name);
+      this.#sessions.set(
+        name,
+        this.#withRoom(name, () => new Session(this.#device, artifact)),
+      );
     } catch (error) {
-      this.#files.delete(model.name);
+      // It is loaded again when it is asked for.
+      if (before) this.#files.set(name, before);
+      else this.#files.delete(name);
       throw error;
     }
   }
@@ -50,17 +61,11 @@ export class Residents {
   #session(name: string): Session {
     const model = this.#files.get(name);
     if (!model) throw new Error(`no model is called "${name}"`);
-    const session = this.#sessions.get(name) ?? this.#withRoom(name, () => this.#open(model));
+    const session =
+      this.#sessions.get(name) ?? this.#withRoom(name, () => new Session(this.#device, openArtifact(model)));
     this.#sessions.delete(name);
     this.#sessions.set(name, session);
     return session;
-  }
-
-  #open({ file, id }: ModelFile): Session {
-    const artifact = Artifact.open(file, { tokenizer: false });
-    if (artifact.id !== id)
-      throw new ChangedModelError(`${file} holds ${artifact.id} now, not ${id}; load it again to serve that`);
-    return new Session(this.#device, artifact);
   }
 
   /** `call`, with one model after another giving way, longest unused first, while the window is too full for it. */
@@ -81,4 +86,12 @@ export class Residents {
     this.#sessions.get(name)?.unload();
     this.#sessions.delete(name);
   }
+}
+
+/** The artifact that was announced. Throws ArtifactError, ChangedModelError. */
+function openArtifact({ file, id }: ModelFile): Artifact {
+  const artifact = Artifact.open(file, { tokenizer: false });
+  if (artifact.id !== id)
+    throw new ChangedModelError(`${file} holds ${artifact.id} now, not ${id}; load it again to serve that`);
+  return artifact;
 }

@@ -46,31 +46,32 @@ export class Outbox {
   }
 
   /**
-   * Sends one answer; resolves with what became of it. `onTaken` is called when the broker has seen it, or never will: what comes after
-   * that is courtesy, and must not hold up others. Never rejects.
+   * Sends one answer; resolves with what became of it. `onSent` is called as soon as it is on the connection, so that whatever is written
+   * then reaches the broker behind it; or when it is given up. What comes after that (offering it again) is courtesy, and must not hold up
+   * others. Never rejects.
    */
   async send(
     topic: string,
     payload: Buffer,
     options: Omit<IClientPublishOptions, 'qos'>,
-    onTaken: () => void = () => undefined,
+    onSent: () => void = () => undefined,
   ): Promise<Fate> {
     const { answers, bytes } = this.#limits;
     if (this.pending >= answers || this.#bytes + payload.byteLength > bytes) {
       this.dropped++;
-      onTaken();
+      onSent();
       this.#complain();
       return 'dropped';
     }
     this.pending++;
     this.#bytes += payload.byteLength;
     try {
-      return await this.#deliver(topic, payload, options, onTaken);
+      return await this.#deliver(topic, payload, options, onSent);
     } catch (error) {
       this.#log.warn({ reason: messageOf(error), bytes: payload.byteLength }, 'the broker refused an answer');
       return 'refused';
     } finally {
-      onTaken();
+      onSent();
       this.pending--;
       this.#bytes -= payload.byteLength;
     }
@@ -86,13 +87,13 @@ export class Outbox {
     topic: string,
     payload: Buffer,
     options: Omit<IClientPublishOptions, 'qos'>,
-    onTaken: () => void,
+    onSent: () => void,
   ): Promise<Fate> {
     const giveUp = performance.now() + this.#limits.patienceMs;
     for (let pause = FIRST_PAUSE_MS; ; pause *= 2) {
-      const { nobody } = await this.#window.publish(topic, payload, options);
+      const { nobody } = await this.#window.publish(topic, payload, options, onSent);
       if (!nobody) return 'delivered';
-      onTaken();
+      onSent();
       if (this.#closing || this.#naps.size >= MOST_UNHEARD || performance.now() + pause > giveUp) {
         this.unheard++;
         return 'unheard';

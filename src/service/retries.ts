@@ -3,6 +3,7 @@
  * Two different questions under one correlation are two requests, whatever their sender thought.
  */
 import { createHash } from 'node:crypto';
+import { Fifo } from './queue/fifo.js';
 
 export interface RetryLimits {
   readonly windowMs: number;
@@ -18,7 +19,8 @@ export interface Sent {
 }
 
 interface Given {
-  readonly answer: Promise<Sent>;
+  readonly key: string;
+  readonly answer: Sent;
   readonly at: number;
   readonly bytes: number;
 }
@@ -31,8 +33,9 @@ const SHORT = 512;
 export class Retries {
   readonly #limits: RetryLimits;
   readonly #underWay = new Map<string, Promise<Sent>>();
-  /** In the order in which they were given. */
   readonly #given = new Map<string, Given>();
+  /** The same in the order in which they were given: the first entry of a Map that has lost many takes a walk over all of these to find. */
+  readonly #oldest = new Fifo<Given>();
   #bytes = 0;
 
   constructor(limits: RetryLimits) {
@@ -52,32 +55,34 @@ export class Retries {
     return `${topic}\0${replyTopic}\0${correlation}\0${content}`;
   }
 
-  /** The request under this key, if it came before. */
-  find(key: string, now: number): Promise<Sent> | undefined {
+  /** The answer under this key, given or to come, if the request came before. */
+  find(key: string, now: number): Sent | Promise<Sent> | undefined {
     this.#forgetOld(now);
     return this.#underWay.get(key) ?? this.#given.get(key)?.answer;
   }
 
   /** Notes a request, and its answer to come. */
-  begin(key: string, answer: Promise<Sent>, clock: () => number): void {
-    this.#underWay.set(key, answer);
-    void answer.then(({ payload, lasting }) => {
-      if (this.#underWay.get(key) === answer) this.#underWay.delete(key);
-      if (!lasting) return;
-      this.#bytes -= this.#given.get(key)?.bytes ?? 0;
-      this.#given.delete(key);
-      const given = { answer, at: clock(), bytes: payload.byteLength + key.length + OVERHEAD };
+  begin(key: string, coming: Promise<Sent>, clock: () => number): void {
+    this.#underWay.set(key, coming);
+    void coming.then((answer) => {
+      if (this.#underWay.get(key) === coming) this.#underWay.delete(key);
+      if (!answer.lasting) return;
+      const bytes = answer.payload.byteLength + key.length + OVERHEAD;
+      const given = { key, answer, at: clock(), bytes };
       this.#given.set(key, given);
-      this.#bytes += given.bytes;
+      this.#oldest.push(given);
+      this.#bytes += bytes;
       this.#forgetOld(given.at);
     });
   }
 
   #forgetOld(now: number): void {
-    for (const [key, { at, bytes }] of this.#given) {
-      if (now - at <= this.#limits.windowMs && this.#bytes <= this.#limits.bytes) return;
-      this.#given.delete(key);
-      this.#bytes -= bytes;
+    for (let first = this.#oldest.first; first; first = this.#oldest.first) {
+      if (now - first.at <= this.#limits.windowMs && this.#bytes <= this.#limits.bytes) return;
+      this.#oldest.shift();
+      this.#bytes -= first.bytes;
+      // Another answer may have been given under the key since.
+      if (this.#given.get(first.key) === first) this.#given.delete(first.key);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** A first-in, first-out list: an array whose head is not moved for every element that leaves. */
 export class Fifo<T> {
-  #items: T[] = [];
+  #items: (T | undefined)[] = [];
   #head = 0;
 
   get length(): number {
@@ -21,7 +21,9 @@ export class Fifo<T> {
 
   shift(): T | undefined {
     if (this.length === 0) return undefined;
-    const item = this.#items[this.#head++];
+    const item = this.#items[this.#head];
+    // What has left must not be kept alive from here.
+    this.#items[this.#head++] = undefined;
     if (this.#head >= 64 && this.#head * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;

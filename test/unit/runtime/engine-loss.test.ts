@@ -20,7 +20,14 @@ beforeAll(async () => {
 });
 afterAll(() => removeFolder(folder));
 
-const READY = `say({ kind: 'ready', capabilities: { version: { major: 1, minor: 0 }, build: 0 }, window: { resident: [], freeBytes: 0 } });`;
+/** Ready; the first time, when it is told of no models yet, it describes and loads the one of the tests. */
+const READY = `
+say({ kind: 'ready', capabilities: { version: { major: 1, minor: 0 }, build: 0 }, window });
+if (opened.models.length === 0) {
+  const { description, pieces } = describeModel(Artifact.open(next().header.file));
+  say({ kind: 'done', job: 0, window, model: description }, ...pieces);
+  say({ kind: 'done', job: next().header.job, window });
+}`;
 /** Reads one frame after another, until the daemon is gone. */
 const WAIT = 'while (next());';
 
@@ -33,10 +40,13 @@ function module(statements: string): URL {
     path,
     `import { readFrames, writeFrame } from '${new URL('frames.js', dist)}';
 import { existsSync, writeFileSync } from 'node:fs';
-const say = (header, body) => writeFrame(3, header, body);
+import { describeModel } from '${new URL('model-description.js', dist)}';
+import { Artifact } from '${new URL('../model/artifact/read.js', dist)}';
+const say = (header, ...bodies) => writeFrame(3, header, ...bodies);
 const frames = readFrames(3);
 const next = () => frames.next().value;
-next();
+const opened = next().header;
+const window = { resident: [], freeBytes: 0 };
 ${statements}`,
   );
   return pathToFileURL(path);

@@ -225,26 +225,23 @@ describe('a running host', () => {
 });
 
 describe('a host that cannot start', () => {
-  /** A worker that would fail the test by starting. */
-  const unwanted = new URL('file:///nowhere/started.js');
-
-  it('names a file that is missing, or is no artifact, before anything starts', async () => {
+  it('names a file that is missing, or is no artifact', async () => {
     const missing = join(folder, 'missing.beta');
-    expect(await rejection(start({ module: unwanted, models: [{ file: missing }] }))).toMatchObject({
+    expect(await rejection(start({ models: [{ file: missing }] }))).toMatchObject({
       code: 'not-found',
       message: expect.stringContaining(missing),
     });
     const broken = join(folder, 'broken.beta');
     writeFileSync(broken, 'no artifact');
-    expect(
-      await rejection(start({ module: unwanted, models: [{ file: files[0]! }, { file: broken }] })),
-    ).toMatchObject({ message: expect.stringContaining(broken) });
+    expect(await rejection(start({ models: [{ file: files[0]! }, { file: broken }] }))).toMatchObject({
+      message: expect.stringContaining(broken),
+    });
   });
 
   it('names both files of one name', async () => {
     const twin = join(temporaryFolder(), 'small.beta');
     copyFileSync(files[0]!, twin);
-    const error = await rejection(start({ module: unwanted, models: [{ file: files[0]! }, { file: twin }] }));
+    const error = await rejection(start({ models: [{ file: files[0]! }, { file: twin }] }));
     removeFolder(join(twin, '..'));
     expect(error).toBeInstanceOf(HostError);
     expect(error.code).toBe('name-taken');

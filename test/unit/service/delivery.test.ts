@@ -99,7 +99,7 @@ describe('retries', () => {
     retries.begin(key('a'), sent, () => 50);
     expect(retries.find(key('a'), 0)).toBe(sent);
     await settle();
-    expect(retries.find(key('a'), 150)).toBe(sent);
+    expect(retries.find(key('a'), 150)).toBe(await sent);
     expect(retries.find(key('a'), 151)).toBeUndefined();
     expect(retries.size).toBe(0);
   });

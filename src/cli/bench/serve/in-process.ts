@@ -33,37 +33,45 @@ export function payloadsOf(texts: readonly string[], count: number): string[] {
   );
 }
 
-/** The same texts on the same device in this process: milliseconds of one, and sentences a second in batches. */
-export function inProcess(
-  artifact: Artifact,
-  uri: string,
-  texts: readonly string[],
-  time: number,
-): { p50: number; rate: number; cpu: number } {
-  const device = Device.open(uri);
-  try {
-    const session = new Session(device, artifact);
-    const sequences: Sequence[] = texts.map((text) =>
-      artifact.tokenizer.encode(text, artifact.plan.maxTokens),
-    );
-    const runs = (batch: number) => {
-      // Not in turn: a mixture that comes again has a program of its own, and what is served hardly ever comes again.
-      const random = random32(11);
-      const any = () => sequences[Math.floor((random() / 2 ** 32) * sequences.length)]!;
-      const run = () => session.run(Array.from({ length: batch }, any)).times.total;
-      const times: number[] = [];
-      // As long again before anything counts: until every length has its programs, and the code that runs them is compiled.
-      for (const end = performance.now() + time * 500; performance.now() < end; ) run();
-      const cpu = process.cpuUsage();
-      for (const end = performance.now() + time * 500; times.length < 20 || performance.now() < end; )
-        times.push(run());
-      const { user, system } = process.cpuUsage(cpu);
-      return { ms: median(times), cpu: (user + system) / (times.length * batch) };
-    };
-    const single = runs(1);
-    const batches = runs(BATCH);
-    return { p50: single.ms, rate: (BATCH * 1000) / batches.ms, cpu: batches.cpu };
-  } finally {
-    device.close();
+/** The same texts on the same device in this process. */
+export class InProcess {
+  readonly #device: Device;
+  readonly #session: Session;
+  readonly #sequences: readonly Sequence[];
+  // Not in turn: a mixture that comes again has a program of its own, and what is served hardly ever comes again.
+  readonly #random = random32(11);
+
+  constructor(artifact: Artifact, uri: string, texts: readonly string[]) {
+    this.#device = Device.open(uri);
+    this.#session = new Session(this.#device, artifact);
+    this.#sequences = texts.map((text) => artifact.tokenizer.encode(text, artifact.plan.maxTokens));
+  }
+
+  /** Milliseconds of one sentence, the median of so many seconds. */
+  single(seconds: number): number {
+    return this.#measure(1, seconds).ms;
+  }
+
+  /** Sentences a second in batches, and CPU time of one in microseconds. */
+  batches(seconds: number): { rate: number; cpu: number } {
+    const { ms, cpu } = this.#measure(BATCH, seconds);
+    return { rate: (BATCH * 1000) / ms, cpu };
+  }
+
+  close(): void {
+    this.#device.close();
+  }
+
+  #measure(batch: number, seconds: number): { ms: number; cpu: number } {
+    const any = () => this.#sequences[Math.floor((this.#random() / 2 ** 32) * this.#sequences.length)]!;
+    const run = () => this.#session.run(Array.from({ length: batch }, any)).times.total;
+    const times: number[] = [];
+    // As long again before anything counts: until every length has its programs, and the code that runs them is compiled.
+    for (const end = performance.now() + seconds * 500; performance.now() < end; ) run();
+    const cpu = process.cpuUsage();
+    for (const end = performance.now() + seconds * 500; times.length < 10 || performance.now() < end; )
+      times.push(run());
+    const { user, system } = process.cpuUsage(cpu);
+    return { ms: median(times), cpu: (user + system) / (times.length * batch) };
   }
 }

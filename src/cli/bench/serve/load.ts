@@ -104,20 +104,23 @@ export class Load {
     return this.#latencies.length / requests;
   }
 
-  /** A request and a message to ourselves in turn: milliseconds of the messages, on a machine as idle or as busy as requests find it. */
-  async echoBetween(topic: string, payloads: readonly string[], seconds: number): Promise<number[]> {
+  /**
+   * One request on each topic in turn, over and over, the last of them a message to ourselves: milliseconds on each, on a machine as idle or
+   * as busy as requests find it.
+   */
+  async between(
+    topics: readonly string[],
+    payloads: readonly string[],
+    seconds: number,
+  ): Promise<number[][]> {
     const end = performance.now() + seconds * 1000;
-    const echoes: number[] = [];
-    while (performance.now() < end) {
-      await this.#one(topic, payloads);
-      echoes.push(await this.#one(this.#reply, payloads));
-    }
-    return echoes;
-  }
-
-  async #one(topic: string, payloads: readonly string[]): Promise<number> {
-    const { latencies } = await this.closed(topic, payloads, 1, { requests: 1 });
-    return latencies[0] ?? Number.NaN;
+    const latencies: number[][] = [...topics, this.#reply].map(() => []);
+    while (performance.now() < end)
+      for (const [index, topic] of [...topics, this.#reply].entries()) {
+        const one = await this.closed(topic, payloads, 1, { requests: 1 });
+        latencies[index]!.push(...one.latencies);
+      }
+    return latencies;
   }
 
   /** A message to ourselves through the broker, one after another: milliseconds each. */

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const START_MS = 60_000;
@@ -46,49 +46,68 @@ export async function startMosquitto(): Promise<Process> {
 
 export interface ServedInfo {
   readonly node: string;
-  readonly http: string;
   readonly models: readonly { readonly name: string; readonly id: string }[];
 }
 
-/** `beta serve` with a model on a broker. */
+/** `beta serve` with a model on a broker; it may load models of the same folder. */
 export async function startDaemon(
   broker: string,
   model: string,
   device: string,
 ): Promise<Process & { readonly info: ServedInfo }> {
   const main = fileURLToPath(new URL('../../main.js', import.meta.url));
-  const node = `bench-${process.pid}`;
-  const flags = [
-    '--broker',
-    broker,
-    '--model',
-    model,
-    '--device',
+  const folder = mkdtempSync(join(tmpdir(), 'beta-bench-'));
+  const config = {
+    version: 1,
+    node: `bench-${process.pid}`,
     device,
-    '--node',
-    node,
-    '--http-port',
-    '0',
-  ];
-  const child = spawn(process.execPath, [main, 'serve', '--json', ...flags], {
+    models: [model],
+    modelFolder: dirname(model),
+    broker: { url: broker },
+    telemetrySeconds: 1,
+  };
+  // JSON is YAML.
+  writeFileSync(join(folder, 'beta.yaml'), JSON.stringify(config));
+  const child = spawn(process.execPath, [main, 'serve', '--json', '--config', join(folder, 'beta.yaml')], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const info = JSON.parse(await firstLine(child, 'beta serve'));
+  return {
+    url: broker,
+    pid: child.pid!,
+    info,
+    stop: async () => {
+      await end(child, 'SIGTERM');
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** relay.ts on a topic of a broker. */
+export async function startRelay(broker: string, topic: string): Promise<Process> {
+  const relay = fileURLToPath(new URL('./relay.js', import.meta.url));
+  const child = spawn(process.execPath, [relay, broker, topic], { stdio: ['ignore', 'pipe', 'pipe'] });
+  await firstLine(child, 'the relay');
+  return { url: broker, pid: child.pid!, stop: () => end(child, 'SIGKILL') };
+}
+
+/** What a process prints first. Rejects where it ends before, with what it complained about. */
+function firstLine(child: ChildProcess, name: string): Promise<string> {
   let output = '';
   let problems = '';
-  child.stderr.on('data', (piece) => {
+  child.stderr!.on('data', (piece) => {
     problems = `${problems}${piece}`.slice(-2000);
   });
-  const info = await new Promise<ServedInfo>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('beta serve is not ready in time')), START_MS);
-    child.once('exit', (code) => reject(new Error(`beta serve ended with code ${code}: ${problems}`)));
-    child.stdout.on('data', (piece) => {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${name} is not ready in time`)), START_MS);
+    child.once('exit', (code) => reject(new Error(`${name} ended with code ${code}: ${problems}`)));
+    child.stdout!.on('data', (piece) => {
       output += piece;
       if (!output.includes('\n')) return;
       clearTimeout(timer);
-      resolve(JSON.parse(output));
+      resolve(output);
     });
   });
-  return { url: broker, pid: child.pid!, info, stop: () => end(child, 'SIGTERM') };
 }
 
 /** Resident memory of a process, bytes. */
