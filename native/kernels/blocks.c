@@ -47,11 +47,16 @@ static uint32_t strip_rows(const beta_blocks *blocks, uint32_t units) {
   return units == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, divide_up(divide_up(blocks->streamed_rows, units), line) * line);
 }
 
-/* Held rows of a unit: the panel's where there are strips enough, else a part that is worth streaming the strip past it. */
+/*
+ * Held rows of a unit: the panel's where there are strips enough, else a part that is worth streaming the strip past it; a larger one where
+ * the strip is brought into the method's layout again for each.
+ */
 static uint32_t part_rows(const beta_blocks *blocks, uint32_t units) {
   const uint32_t rows = min_u32(blocks->panel_rows, blocks->held_rows);
+  if (blocks->strip_rows > blocks->method->rows) units = divide_up(units, 2);
   const uint32_t parts = min_u32(divide_up(units, blocks->strips), max_u32(rows / PART_ROWS_MIN, 1));
-  return divide_up(divide_up(rows, parts), BETA_METHOD_LANES_MAX) * BETA_METHOD_LANES_MAX;
+  const uint32_t part = divide_up(divide_up(rows, parts), BETA_METHOD_LANES_MAX) * BETA_METHOD_LANES_MAX, columns = blocks->method->columns;
+  return part > columns ? part / columns * columns : part; /* whole columns: the rest of each would be a short call */
 }
 
 /* The largest magnitude in a format. */

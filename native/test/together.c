@@ -3,6 +3,8 @@
  * heads side by side, products that read what others wrote or write what they read, and tables that change.
  */
 #include "device/emulator/tile.h"
+#include <stdlib.h>
+
 #include "test/support.h"
 
 #define LOG2 6u
@@ -13,6 +15,11 @@
 #define TABLE_ENTRIES 512u
 #define END (TABLE + TABLE_ENTRIES * BETA_TABLE_ENTRY_BYTES)
 #define THREADS_MAX 5u
+#if defined(__SANITIZE_THREAD__)
+#define SEEDS 1u
+#else
+#define SEEDS 8u
+#endif
 
 /* --- which may: areas against the bytes that they are --- */
 
@@ -185,10 +192,12 @@ static void test_streams(const char *kernel, uint32_t seeds) {
   check(wrong == 0, "%s: %u descriptors in streams, the same bytes with 1 to %u threads", kernel, ran, THREADS_MAX);
 }
 
-int main(void) {
+/* An argument is the number of seeds. */
+int main(int count, char **arguments) {
+  const uint32_t seeds = count > 1 ? (uint32_t)atoi(arguments[1]) : SEEDS;
   test_areas();
   for (const struct beta_kernel *const *kernel = beta_kernels(); *kernel != NULL; kernel++) {
-    if ((*kernel)->supported()) test_streams((*kernel)->name, 12);
+    if ((*kernel)->supported()) test_streams((*kernel)->name, seeds);
   }
   return finish();
 }

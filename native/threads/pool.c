@@ -4,8 +4,9 @@
  * taken, and so for no thread that sleeps through its job.
  *
  * What a thread looks at while it waits for a job, and what it has to know of it, is one cache line, because that is what travels between
- * cores. `next` holds the job's number beside that of the next unit: a unit is taken by an exchange that succeeds only while the lane
- * still belongs to the job whose work was read, so there is nothing to join and nothing to leave.
+ * cores. `left` holds the job's number beside the number of units that nobody has taken: one is taken by an exchange that succeeds only
+ * while there are some of the job whose work was read, and that work stays as long as there are, so there is nothing to join and nothing to
+ * leave.
  *
  * Wake-ups are lost by nobody: a sleeper counts itself asleep and then looks for a job; whoever deals one looks for sleepers, once at
  * once and once behind a fence, when the first unit has hidden what the fence waits for.
@@ -27,7 +28,7 @@
 #define LINE 128u
 
 struct lane {
-  _Alignas(LINE) _Atomic uint64_t next; /* 63:32 job, 31:0 unit */
+  _Alignas(LINE) _Atomic uint64_t left; /* 63:32 job, 31:0 units */
   _Atomic uint32_t end;
   _Atomic(beta_pool_work) work;
   _Atomic(void *) context;
@@ -73,7 +74,7 @@ struct visit {
 };
 
 static uint32_t job_at(struct beta_pool *pool, uint32_t seat) {
-  return seat < pool->threads ? (uint32_t)(atomic_load(&pool->lane[seat].next) >> 32) : 0;
+  return seat < pool->threads ? (uint32_t)(atomic_load(&pool->lane[seat].left) >> 32) : 0;
 }
 
 static bool has_job(const struct visit *visit) { return job_at(visit->pool, visit->seat) != visit->seen; }
@@ -84,13 +85,13 @@ static bool is_late(const struct visit *visit) {
 
 /* Takes a unit of a lane, if the lane is of this job and has one left. */
 static bool take(struct lane *lane, uint32_t job, uint32_t *unit, beta_pool_work *work, void **context) {
-  uint64_t next = atomic_load_explicit(&lane->next, memory_order_acquire);
+  uint64_t left = atomic_load_explicit(&lane->left, memory_order_acquire);
   do {
-    *unit = (uint32_t)next;
-    if ((uint32_t)(next >> 32) != job || *unit >= atomic_load_explicit(&lane->end, memory_order_relaxed)) return false;
+    if ((uint32_t)(left >> 32) != job || (uint32_t)left == 0) return false;
+    *unit = atomic_load_explicit(&lane->end, memory_order_relaxed) - (uint32_t)left;
     *work = atomic_load_explicit(&lane->work, memory_order_relaxed);
     *context = atomic_load_explicit(&lane->context, memory_order_relaxed);
-  } while (!atomic_compare_exchange_weak(&lane->next, &next, next + 1));
+  } while (!atomic_compare_exchange_weak(&lane->left, &left, left - 1));
   return true;
 }
 
@@ -100,7 +101,7 @@ static void finish(struct seat *seat) {
   atomic_store_explicit(&seat->finished, finished + 1, memory_order_release);
 }
 
-/* Takes units, of the seat's lane first, until there are none or, for a visitor, until its visit ends. `most` of each lane. */
+/* Takes units, of the seat's lane first, until there are none or, for a visitor, until its visit ends. */
 static void take_units(struct beta_pool *pool, uint32_t seat, uint32_t job, const struct visit *visit) {
   uint32_t unit;
   beta_pool_work work;
@@ -196,7 +197,7 @@ static void deal(struct beta_pool *pool, uint32_t first, const uint32_t *ends, b
     atomic_store_explicit(&lane->end, end, memory_order_relaxed);
     atomic_store_explicit(&lane->work, work, memory_order_relaxed);
     atomic_store_explicit(&lane->context, context, memory_order_relaxed);
-    atomic_store_explicit(&lane->next, job | begin, memory_order_release);
+    atomic_store_explicit(&lane->left, job | (end - begin), memory_order_release);
     begin = end;
   }
 }

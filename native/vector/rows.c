@@ -150,7 +150,8 @@ static void emit_mixed_unit(void *context, uint32_t unit, uint32_t seat) {
 
 static uint32_t unit_rows(const beta_job *job, uint32_t rows) {
   const uint32_t threads = beta_pool_threads(job->v->pool), units = threads > 1 ? UNITS_OF_THREAD * threads : 1;
-  const uint32_t worth = UNIT_ELEMENTS / job->width + 1, most = (rows + units - 1) / units;
+  /* Codes straight from integers take a quarter of the time. */
+  const uint32_t worth = (job->emit ? 3 : 1) * UNIT_ELEMENTS / job->width + 1, most = (rows + units - 1) / units;
   return worth > most ? worth : most;
 }
 

@@ -20,6 +20,7 @@
 #define TOGETHER_BEATS (UINT64_C(1) << 22)
 #define SHEETS_MAX 64u
 #define UNITS_MAX (UINT32_C(1) << 31)
+#define CACHE_LINE 64u
 
 struct sheet {
   const beta_blocks *blocks;
@@ -187,6 +188,32 @@ static void begin_job(struct beta_executor *executor) {
   deal(executor);
 }
 
+/*
+ * Asks for the rows of a small operand before they are needed. Another core has written half of them, as a rule, and rows that lie apart come one
+ * after another otherwise, each as late as from memory.
+ */
+#define FETCHED_LINES 512u
+static void fetch_rows(const beta_matrix *matrix, uint32_t k0, uint32_t k, uint32_t first, uint32_t end) {
+  const uint32_t lines = (beta_row_bytes(matrix, k0, k) + CACHE_LINE - 1) / CACHE_LINE;
+  if (first >= end || (uint64_t)(end - first) * lines > FETCHED_LINES) return;
+  for (uint32_t row = first; row < end; row++) {
+    for (uint32_t line = 0; line < lines; line++) __builtin_prefetch(matrix->row0 + row * matrix->stride + line * CACHE_LINE);
+  }
+}
+
+/* The operands of what deal d has of sheet s, if its panel has to be laid out. */
+static void fetch_sheet(const struct beta_executor *executor, uint32_t d, uint32_t s) {
+  if (s >= executor->sheets || executor->sheet[s].kept != NULL || beta_pool_threads(executor->pool) == 1) return;
+  const struct sheet *sheet = &executor->sheet[s];
+  const beta_blocks *blocks = sheet->blocks;
+  const beta_pair *pair = &blocks->pair;
+  const uint32_t begin = dealt(executor, sheet, d), end = dealt(executor, sheet, d + 1), held = beta_panel_first(blocks, sheet->panel);
+  if (begin == end) return;
+  const uint32_t from = beta_strip_of(blocks, begin) * blocks->strip_rows, to = (beta_strip_of(blocks, end - 1) + 1) * blocks->strip_rows;
+  fetch_rows(&pair->held, pair->k0, pair->k, held, held + beta_panel_count(blocks, sheet->panel));
+  fetch_rows(&pair->streamed, pair->k0, pair->k, from, to < blocks->streamed_rows ? to : blocks->streamed_rows);
+}
+
 /* Units that were taken before others saw the pause may lie behind the one left out: they run again, to the same end. */
 static bool is_left_out(struct beta_executor *executor, uint32_t at) {
   if (executor->beats <= BETA_UNASKED_BEATS || !executor->pause(executor->context)) return false;
@@ -206,8 +233,12 @@ static void run_unit(void *context, uint32_t at, uint32_t seat) {
   const uint8_t *panel = sheet->kept;
   if (panel == NULL) {
     panel = place->panel;
-    if (place->laid != executor->serial + s) beta_hold_panel(sheet->blocks, sheet->panel, place->panel);
-    place->laid = executor->serial + s;
+    if (place->laid != executor->serial + s) {
+      if (place->laid < executor->serial) fetch_sheet(executor, d, s);
+      fetch_sheet(executor, d, s + 1);
+      beta_hold_panel(sheet->blocks, sheet->panel, place->panel);
+      place->laid = executor->serial + s;
+    }
   }
   const uint32_t unit = dealt(executor, sheet, d) + at - executor->first[d][s], strip = beta_strip_of(sheet->blocks, unit);
   beta_run_unit(sheet->blocks, sheet->panel, unit, panel, place->scratch, place->ran == executor->serial + s && place->strip == strip);

@@ -58,11 +58,8 @@ static void await_turn(struct emulator *emulator) {
   }
 }
 
-/* The one thread is busy elsewhere. */
-static bool is_claimed(void *context) {
-  const struct emulator *emulator = context;
-  return beta_pool_threads(emulator->pool) == 1 && beta_pool_is_claimed(emulator->pool);
-}
+/* The one thread is busy elsewhere, or the host will be the engine. */
+static bool is_claimed(void *context) { return beta_pool_is_claimed(((struct emulator *)context)->pool); }
 
 void *beta_emulator_thread(void *argument) {
   struct emulator *emulator = argument;

@@ -19,9 +19,7 @@ void beta_emulator_update_irq(struct emulator *emulator) {
 static bool is_high(void *context) { return irq_is_high(context); }
 static bool is_high_or_wanted(void *context) { return irq_is_high(context) || beta_engine_is_wanted(context); }
 
-int beta_emulator_irq_wait(beta_device *device, uint32_t timeout_us) {
-  struct emulator *emulator = (struct emulator *)device;
-  const uint64_t deadline = beta_monotonic_ns() + (uint64_t)timeout_us * 1000u;
+static int wait_until(struct emulator *emulator, uint64_t deadline) {
   do {
     if (irq_is_high(emulator)) return 0;
     if (beta_engine_is_wanted(emulator) && beta_engine_acquire(emulator, HOST)) {
@@ -32,4 +30,15 @@ int beta_emulator_irq_wait(beta_device *device, uint32_t timeout_us) {
     }
   } while (beta_monotonic_ns() < deadline);
   return irq_is_high(emulator) ? 0 : 1;
+}
+
+/* With several threads the engine's gives way: what the host has just written, descriptors and operands, is in the cache of its core. */
+int beta_emulator_irq_wait(beta_device *device, uint32_t timeout_us) {
+  struct emulator *emulator = (struct emulator *)device;
+  const uint64_t deadline = beta_monotonic_ns() + (uint64_t)timeout_us * 1000u;
+  const bool claims = beta_pool_threads(emulator->pool) > 1 && !beta_pool_is_claimed(emulator->pool);
+  if (claims) beta_pool_claim(emulator->pool);
+  const int outcome = wait_until(emulator, deadline);
+  if (claims) beta_pool_disclaim(emulator->pool);
+  return outcome;
 }
