@@ -43,7 +43,7 @@ interface Line {
 }
 
 /** Of every request, the node of each of its runs. Nodes log at level debug. */
-export function runsOf(nodes: readonly NodeProcess[]): Map<string, string[]> {
+export function runsOf(nodes: readonly Pick<NodeProcess, 'name' | 'log'>[]): Map<string, string[]> {
   const runs = new Map<string, string[]>();
   for (const { name, log } of nodes)
     for (const line of log.split('\n')) {
