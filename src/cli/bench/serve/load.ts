@@ -5,6 +5,8 @@ import { SendWindow } from '../../../client/send-window.js';
 export interface LoadResult {
   /** Milliseconds of every answer. */
   readonly latencies: number[];
+  /** Milliseconds of the engine, of those answers that say so. */
+  readonly computed: number[];
   readonly seconds: number;
   readonly sent: number;
   /** Requests without an answer when nothing came any more. */
@@ -23,6 +25,7 @@ export class Load {
   readonly #due = new Map<string, number>();
   #sequence = 0;
   #latencies: number[] = [];
+  #computed: number[] = [];
   #errors: Record<string, number> = {};
   #onAnswer: () => void = () => undefined;
   #quiet: NodeJS.Timeout | undefined;
@@ -131,6 +134,7 @@ export class Load {
 
   #begin(): void {
     this.#latencies = [];
+    this.#computed = [];
     this.#errors = {};
     this.#due.clear();
   }
@@ -148,7 +152,11 @@ export class Load {
     if (due === undefined) return;
     this.#due.delete(id);
     this.#latencies.push(performance.now() - due);
-    const code = /"error":\{"code":"(\w+)"/.exec(payload.subarray(0, 64).toString('latin1'))?.[1];
+    // Errors and times stand before results, which may be long.
+    const head = payload.subarray(0, 512).toString('latin1');
+    const code = /^.{0,40}"error":\{"code":"(\w+)"/.exec(head)?.[1];
+    const computed = /"compute_ms":([\d.]+)/.exec(head)?.[1];
+    if (computed !== undefined) this.#computed.push(Number(computed));
     if (code !== undefined) this.#errors[code] = (this.#errors[code] ?? 0) + 1;
     this.#onAnswer();
   }
@@ -168,6 +176,7 @@ export class Load {
     clearInterval(this.#quiet);
     return {
       latencies: this.#latencies,
+      computed: this.#computed,
       seconds: (performance.now() - start) / 1000,
       sent: this.#sequence - first,
       unanswered: this.#due.size,
