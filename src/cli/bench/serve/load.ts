@@ -1,6 +1,7 @@
 /** Load on a model topic, with latencies that leave nothing out: in an open loop they count from when a request was due, not from when it got away. */
 import { type Connection, closeConnection, connectBroker } from '../../../client/connection.js';
 import { SendWindow } from '../../../client/send-window.js';
+import { random32 } from '../random.js';
 
 export interface LoadResult {
   /** Milliseconds of every answer. */
@@ -23,6 +24,7 @@ export class Load {
   readonly #window: SendWindow;
   readonly #reply: string;
   readonly #due = new Map<string, number>();
+  readonly #random = random32(13);
   #sequence = 0;
   #latencies: number[] = [];
   #computed: number[] = [];
@@ -143,7 +145,9 @@ export class Load {
     const id = String(this.#sequence++);
     this.#due.set(id, due);
     const properties = { responseTopic: this.#reply, correlationData: Buffer.from(id) };
-    void this.#window.publish(topic, payloads[this.#sequence % payloads.length]!, { properties });
+    // Not in turn: batches of the same sentences would come again and again.
+    const payload = payloads[Math.floor((this.#random() / 2 ** 32) * payloads.length)]!;
+    void this.#window.publish(topic, payload, { properties });
   }
 
   #answered(payload: Buffer, correlation: Buffer | undefined): void {
