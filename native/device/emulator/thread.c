@@ -13,6 +13,7 @@ static bool is_closing(void *context) { return atomic_load(&((struct emulator *)
 static bool is_free(void *context) { return atomic_load(&((struct emulator *)context)->owner) == NOBODY; }
 static bool is_urgent(void *context) { return is_closing(context) || beta_engine_is_unsettled(context); }
 static bool is_needed(void *context) { return is_urgent(context) || beta_engine_is_wanted(context); }
+static bool is_called(void *context) { return is_needed(context) || atomic_load(&((struct emulator *)context)->called); }
 
 static void visit(struct emulator *emulator, bool (*done)(void *context), uint64_t deadline_ns) {
   beta_pool_visit(emulator->pool, BETA_SEAT_ENGINE, done, emulator, deadline_ns);
@@ -37,10 +38,16 @@ static bool watch(struct emulator *emulator) {
 
 /* Until there is something to do for this thread. */
 static void await_turn(struct emulator *emulator) {
-  for (bool mine = false; !mine;) {
+  if (beta_pool_threads(emulator->pool) > 1) {
     visit(emulator, is_needed, 0);
-    if (beta_pool_threads(emulator->pool) > 1 || is_urgent(emulator)) return;
+    return;
+  }
+  for (bool mine = false; !mine;) {
+    /* Watches once it was called, also where the host has done the work meanwhile: else every doorbell would pay for a wake-up. */
+    visit(emulator, is_called, 0);
+    if (is_urgent(emulator)) return;
     atomic_store(&emulator->watching, true);
+    atomic_store(&emulator->called, false);
     mine = watch(emulator);
     atomic_store(&emulator->watching, false);
   }
