@@ -44,8 +44,11 @@ const LIMITS: BatchLimits = { rows: 1024, sequences: 256 };
 
 /** Programs kept, bytes: those of BERT-base take about 20 KB for each sequence. */
 const PROGRAM_BYTES = 16 * 2 ** 20;
-/** Mixtures of lengths remembered, so that one that comes again is known. */
-const MIXTURES_KEPT = 256;
+/**
+ * Bytes of the programs of those mixtures of lengths that are remembered, so that one that comes again is known: where more of them take
+ * turns than are kept, each would be built again and again.
+ */
+const MIXTURE_BYTES = PROGRAM_BYTES / 2;
 
 export class Session {
   readonly artifact: Artifact;
@@ -55,7 +58,9 @@ export class Session {
   readonly #model: Range;
   #arena: Range | undefined;
   readonly #programs = new LeastRecentlyUsed<PreparedProgram>(PROGRAM_BYTES, (program) => program.free());
-  readonly #mixtures = new LeastRecentlyUsed<true>(MIXTURES_KEPT);
+  readonly #mixtures = new LeastRecentlyUsed<true>(MIXTURE_BYTES);
+  /** What the last program took for each sequence. */
+  #bytesOfSequence = 0;
   /** The program that ran last: the arena's bytes lie as it laid them out. */
   #last: PreparedProgram | undefined;
   #loaded = true;
@@ -135,7 +140,7 @@ export class Session {
   prepare(sequences: readonly Sequence[]): void {
     const all = sequences.map((_, index) => index);
     for (const group of this.#group(all, sequences))
-      this.#mixtures.set(keyOf(group.map((index) => sequences[index]!.ids.length)), true);
+      this.#remember(group.map((index) => sequences[index]!.ids.length));
   }
 
   /**
@@ -186,8 +191,12 @@ export class Session {
     if (lengths[0] === lengths.at(-1)) return false;
     const key = keyOf(lengths);
     if (this.#programs.get(key) || this.#mixtures.get(key)) return false;
-    this.#mixtures.set(key, true);
+    this.#remember(lengths);
     return true;
+  }
+
+  #remember(lengths: readonly number[]): void {
+    this.#mixtures.set(keyOf(lengths), true, lengths.length * this.#bytesOfSequence);
   }
 
   /**
@@ -238,6 +247,7 @@ export class Session {
     const { descriptors, steps, operations } = program;
     const bytes = descriptors.byteLength + steps.byteLength + operations.byteLength;
     this.#programs.set(key, prepared, bytes);
+    this.#bytesOfSequence = bytes / lengths.length;
     return prepared;
   }
 

@@ -90,7 +90,8 @@ export class Jobs {
           this.#cancels.delete(cancelKey);
         const code = 'error' in answer ? answer.error.code : 'ok';
         const ms = Math.round(performance.now() - request.arrived);
-        this.#options.log.debug({ request: request.number, model, code, ms }, 'answered');
+        const { number, client } = request;
+        this.#options.log.debug({ request: number, client, correlation, model, code, ms }, 'answered');
         return this.#fit(encodeBytes(answer, codec), !PASSING.has(code), codec, failure);
       },
     };

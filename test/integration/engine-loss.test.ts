@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BetaClient } from '../../src/client/index.js';
 import { EngineHost } from '../../src/runtime/host.js';
 import { Daemon } from '../../src/service/daemon.js';
+import { runsOf, twiceOnOneNode } from './executions.js';
 import { settingsFor } from './harness.js';
 import { Mosquitto } from './mosquitto.js';
 
@@ -14,6 +15,7 @@ const model = new URL('../../models/intents.beta', import.meta.url).pathname;
 /** A request may survive one of them; the second is far enough away that it was answered before. */
 const KILLS = 2;
 
+const log: string[] = [];
 let broker: Mosquitto;
 let daemon: Daemon;
 let host: EngineHost;
@@ -22,7 +24,7 @@ beforeAll(async () => {
   broker = await Mosquitto.start();
   daemon = await Daemon.start({
     settings: { ...settingsFor('kitchen', broker.url), models: [model] },
-    log: pino({ level: 'silent' }),
+    log: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
     startHost: async (options) => {
       host = await EngineHost.start({ ...options, module });
       return host;
@@ -58,5 +60,9 @@ describe('an engine process that aborts', () => {
     expect(rounds[0]?.logits).toEqual(before.results[0]?.logits);
     expect(rounds.every(({ label }) => label === 'transfer')).toBe(true);
     expect(daemon.queued).toBe(0);
+    // What the engine lost was begun again; no request was brought to its end twice.
+    const runs = runsOf([{ name: 'kitchen', log: log.join('') }]);
+    expect(runs.size).toBe(rounds.length + 1);
+    expect(twiceOnOneNode(runs)).toEqual([]);
   });
 });

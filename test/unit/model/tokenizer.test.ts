@@ -211,3 +211,26 @@ test('a vocabulary without a special token is refused', () => {
     expect(() => new TextTokenizer(settings([], { vocabulary }))).toThrow(special);
   }
 });
+
+test('a vocabulary that comes in pieces gives the same tokeniser, and lets others have their turn between them', async () => {
+  const all = settings(['a', 'b', '##b', 'a']);
+  const { vocabulary, ...rules } = all;
+  const list = [...vocabulary, null, 'c'];
+  let turns = 0;
+  const count = () => {
+    turns++;
+    next = setImmediate(count);
+  };
+  let next = setImmediate(count);
+  const tokenizer = await TextTokenizer.fromPieces(
+    rules,
+    Array.from({ length: list.length }, (_, index) => list.slice(index, index + 1)),
+  );
+  clearImmediate(next);
+  expect(turns).toBeGreaterThanOrEqual(list.length - 1);
+  expect(tokenizer.settings.vocabulary).toEqual(list);
+  const whole = new TextTokenizer({ ...all, vocabulary: list });
+  for (const text of ['a b ab abb c', 'a c d', 'bab'])
+    expect(tokenizer.encode(text, 40)).toEqual(whole.encode(text, 40));
+  await expect(TextTokenizer.fromPieces(rules, [['a']])).rejects.toThrow('[UNK]');
+});

@@ -155,6 +155,28 @@ describe('a mixture of lengths', () => {
     expect(load).toHaveBeenCalledTimes(4);
   });
 
+  it('gets none where more of them take turns than would be kept', () => {
+    const device = open();
+    const session = new Session(device, small);
+    const load = vi.spyOn(device, 'load');
+    const count = 250;
+    /** Rows of the programs that were built for whole mixtures: `short` sequences of 3 tokens, the others of 4. */
+    const mixturesBuilt = (shorts: readonly number[]) => {
+      load.mockClear();
+      for (const short of shorts)
+        session.run(sequencesOf(Array.from({ length: count }, (_, i) => (i < short ? 3 : 4))));
+      const rows = new Set(load.mock.calls.map(([program]) => program.inputs.rows));
+      return shorts.filter((short) => rows.has(4 * count - short));
+    };
+    // Odd, so that no part of one length has as many rows.
+    const many = Array.from({ length: 20 }, (_, i) => 2 * i + 1);
+    expect(mixturesBuilt(many)).toEqual([]);
+    expect(mixturesBuilt(many)).toEqual([]);
+    const few = many.slice(0, 3);
+    mixturesBuilt(few);
+    expect(mixturesBuilt(few)).toEqual(few);
+  });
+
   it('that is announced has its program at once', () => {
     const device = open();
     const session = new Session(device, small);

@@ -7,12 +7,14 @@ type Callback = (error?: Error, packet?: { messageId: number }) => void;
 
 /** As much of MQTT.js as the window uses; acknowledgements are given by hand. */
 class FakeMqtt extends EventEmitter {
+  connected = true;
   serverProperties: { receiveMaximum?: number; maximumPacketSize?: number } | undefined;
   readonly sent: { topic: string; acknowledge: (reasonCode?: number) => void; refuse: () => void }[] = [];
 
   publish(topic: string, _payload: string, options: { qos: number }, callback: Callback): void {
     expect(options.qos).toBe(1);
     const messageId = this.sent.length + 1;
+    if (this.connected) this.emit('packetsend', { cmd: 'publish' });
     this.sent.push({
       topic,
       acknowledge: (reasonCode = 0) => {
@@ -93,5 +95,35 @@ describe('send window', () => {
     mqtt.serverProperties = { maximumPacketSize: 100_000 };
     expect(window.maxPayloadBytes).toBeLessThan(100_000);
     expect(window.maxPayloadBytes).toBeGreaterThan(90_000);
+  });
+
+  it('says when a message is on the connection, and nothing where it waits for one', async () => {
+    mqtt.serverProperties = { receiveMaximum: 1 };
+    const written: string[] = [];
+    const publish = (topic: string) => window.publish(topic, '', {}, () => written.push(topic));
+    void publish('a');
+    void publish('b');
+    expect(written).toEqual(['a']);
+    mqtt.sent[0]?.acknowledge();
+    expect(written).toEqual(['a', 'b']);
+    mqtt.sent[1]?.acknowledge();
+    mqtt.connected = false;
+    const later = publish('c');
+    expect(mqtt.sent).toHaveLength(3);
+    mqtt.sent[2]?.acknowledge();
+    await later;
+    expect(written).toEqual(['a', 'b']);
+  });
+
+  it('gives the place of a message back that MQTT.js throws at', async () => {
+    mqtt.serverProperties = { receiveMaximum: 1 };
+    const { publish } = mqtt;
+    mqtt.publish = () => {
+      throw new Error('no topic');
+    };
+    await expect(window.publish('a', '')).rejects.toThrow('no topic');
+    mqtt.publish = publish;
+    void window.publish('b', '');
+    expect(mqtt.sent).toHaveLength(1);
   });
 });

@@ -1,10 +1,13 @@
 /** Load on a model topic, with latencies that leave nothing out: in an open loop they count from when a request was due, not from when it got away. */
 import { type Connection, closeConnection, connectBroker } from '../../../client/connection.js';
 import { SendWindow } from '../../../client/send-window.js';
+import { random32 } from '../random.js';
 
 export interface LoadResult {
   /** Milliseconds of every answer. */
   readonly latencies: number[];
+  /** Milliseconds of the engine, of those answers that say so. */
+  readonly computed: number[];
   readonly seconds: number;
   readonly sent: number;
   /** Requests without an answer when nothing came any more. */
@@ -21,8 +24,10 @@ export class Load {
   readonly #window: SendWindow;
   readonly #reply: string;
   readonly #due = new Map<string, number>();
+  readonly #random = random32(13);
   #sequence = 0;
   #latencies: number[] = [];
+  #computed: number[] = [];
   #errors: Record<string, number> = {};
   #onAnswer: () => void = () => undefined;
   #quiet: NodeJS.Timeout | undefined;
@@ -131,6 +136,7 @@ export class Load {
 
   #begin(): void {
     this.#latencies = [];
+    this.#computed = [];
     this.#errors = {};
     this.#due.clear();
   }
@@ -139,7 +145,9 @@ export class Load {
     const id = String(this.#sequence++);
     this.#due.set(id, due);
     const properties = { responseTopic: this.#reply, correlationData: Buffer.from(id) };
-    void this.#window.publish(topic, payloads[this.#sequence % payloads.length]!, { properties });
+    // Not in turn: batches of the same sentences would come again and again.
+    const payload = payloads[Math.floor((this.#random() / 2 ** 32) * payloads.length)]!;
+    void this.#window.publish(topic, payload, { properties });
   }
 
   #answered(payload: Buffer, correlation: Buffer | undefined): void {
@@ -148,7 +156,11 @@ export class Load {
     if (due === undefined) return;
     this.#due.delete(id);
     this.#latencies.push(performance.now() - due);
-    const code = /"error":\{"code":"(\w+)"/.exec(payload.subarray(0, 64).toString('latin1'))?.[1];
+    // Errors and times stand before results, which may be long.
+    const head = payload.subarray(0, 512).toString('latin1');
+    const code = /^.{0,40}"error":\{"code":"(\w+)"/.exec(head)?.[1];
+    const computed = /"compute_ms":([\d.]+)/.exec(head)?.[1];
+    if (computed !== undefined) this.#computed.push(Number(computed));
     if (code !== undefined) this.#errors[code] = (this.#errors[code] ?? 0) + 1;
     this.#onAnswer();
   }
@@ -168,6 +180,7 @@ export class Load {
     clearInterval(this.#quiet);
     return {
       latencies: this.#latencies,
+      computed: this.#computed,
       seconds: (performance.now() - start) / 1000,
       sent: this.#sequence - first,
       unanswered: this.#due.size,

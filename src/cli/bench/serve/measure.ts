@@ -34,12 +34,14 @@ export interface Row {
   /** A message to oneself, one after another as fast as they go. */
   readonly echo_p50_ms: number;
   readonly forward_p50_ms: number;
+  /** What the answers say of the same in the engine process (the batch that the request was in). */
+  readonly compute_p50_ms: number;
   readonly unanswered: number;
   readonly requests: number;
   readonly errors: Readonly<Record<string, number>>;
   /** Sentences answered a second. */
   readonly sentences: number;
-  /** Sentences a second of the same texts in process, in batches of 64, on one core: the mean of what it was before and after the saturated row. */
+  /** Sentences a second of the same texts in process, in batches of 64, on one core: measured in turns with the saturated load. */
   readonly forward_rate: number;
   /** CPU time of each process for one request, microseconds: it does not depend on what else the machine does. */
   readonly cpu_us: Readonly<Record<string, number>>;
@@ -48,11 +50,13 @@ export interface Row {
 }
 
 /** Before anything counts: what serves is meant to run for long, and only code that ran some thousand times is compiled to its best. */
-const WARM_UP = { seconds: 6, requests: 20_000 };
+const WARM_UP = { seconds: 4, requests: 20_000 };
 /** Shares of the saturated rate that an open loop asks for. */
-const OPEN = [0.25, 0.5, 0.75];
-/** Sentences in a request of the row with several, and how many of those are under way: half of what the daemon's queue holds. */
-const MANY = { texts: 16, concurrency: 128 };
+const OPEN = [0.5, 0.75];
+/** Sentences in a request of the row with several. */
+const MANY_TEXTS = 16;
+/** Turns of the saturated load and the forward pass alone: other work on the machine comes and goes, and their ratio must not. */
+const TURNS = 3;
 const RELAY_TOPIC = 'beta-bench/relay';
 /** Pause between two loads of a model. */
 const LOAD_PAUSE_MS = 200;
@@ -69,7 +73,7 @@ export async function measure(given: string, options: Options) {
     const alone = new InProcess(artifact, device, texts);
     stops.push(() => alone.close());
     const forward = alone.single(time);
-    const before = alone.batches(time);
+    alone.batches(time / 2);
     const broker = options.broker === undefined ? await startMosquitto() : undefined;
     if (broker) stops.push(broker.stop);
     const url = options.broker ?? broker!.url;
@@ -101,15 +105,27 @@ export async function measure(given: string, options: Options) {
     const rows: Omit<Row, 'forward_rate'>[] = [];
     const row = async (
       mode: Row['mode'],
-      run: () => Promise<LoadResult>,
-      { asked, many = options.texts }: { asked?: number; many?: number } = {},
+      runs: readonly (() => Promise<LoadResult>)[],
+      { asked, many = options.texts, before }: { asked?: number; many?: number; before?: () => void } = {},
     ) => {
       const echo = median(await load.echo(payloads[0]!, Math.min(0.5, time)));
-      const cpuBefore = cpu();
-      telemetry.begin();
-      const { latencies, seconds: took, unanswered, sent, errors } = await run();
-      const observed = telemetry.end();
-      const cpuAfter = cpu();
+      const parts: LoadResult[] = [];
+      const used: Record<string, number> = {};
+      for (const run of runs) {
+        if (before) {
+          before();
+          // What came while this thread computed tells of idle seconds.
+          await new Promise((done) => setTimeout(done, 50));
+        }
+        const cpuBefore = cpu();
+        telemetry.start();
+        parts.push(await run());
+        telemetry.stop();
+        for (const [name, us] of Object.entries(cpu()))
+          used[name] = (used[name] ?? 0) + us - cpuBefore[name]!;
+      }
+      const { latencies, computed, seconds: took, unanswered, sent, errors } = together(parts);
+      const observed = telemetry.take();
       rows.push({
         mode,
         texts: many,
@@ -118,46 +134,50 @@ export async function measure(given: string, options: Options) {
         p99_ms: rounded(quantile(latencies, 0.99)),
         echo_p50_ms: rounded(echo),
         forward_p50_ms: rounded(forward),
+        compute_p50_ms: rounded(median(computed)),
         unanswered,
         requests: sent,
         errors,
         sentences: rounded((latencies.length / took) * many),
-        cpu_us: Object.fromEntries(
-          Object.entries(cpuAfter).map(([name, us]) => [name, Math.round((us - cpuBefore[name]!) / sent)]),
-        ),
+        cpu_us: Object.fromEntries(Object.entries(used).map(([name, us]) => [name, Math.round(us / sent)])),
         ...(observed && { daemon: observed }),
       });
     };
-    await row('closed', () => load.closed(topic, payloads, 1, { seconds: time }));
+    await row('closed', [() => load.closed(topic, payloads, 1, { seconds: time })]);
     const began = performance.now();
     const memory = watchMemory({ daemon: pids.daemon, engine: pids.engine }, () =>
       requests === undefined ? (performance.now() - began) / (time * 1000) : load.progress(requests),
     );
-    const saturate = () =>
-      load.closed(topic, payloads, concurrency, requests === undefined ? { seconds: time } : { requests });
-    await row('saturated', saturate);
+    const forwards: { rate: number; cpu: number }[] = [];
+    const forwardTurn = () => forwards.push(alone.batches(time / 2));
+    if (requests === undefined) {
+      const turn = () => load.closed(topic, payloads, concurrency, { seconds: time / 2 });
+      await row('saturated', new Array(TURNS).fill(turn), { before: forwardTurn });
+    } else
+      await row('saturated', [() => load.closed(topic, payloads, concurrency, { requests })], {
+        before: forwardTurn,
+      });
+    forwardTurn();
     const resident = memory();
-    const after = alone.batches(time);
     const full = rows.at(-1)!.rate;
     if (options.texts === 1) {
-      const lists = payloadsOf(texts, MANY.texts);
-      const run = () => load.closed(topic, lists, MANY.concurrency, { seconds: time });
-      await row('saturated', run, { many: MANY.texts });
+      const lists = payloadsOf(texts, MANY_TEXTS);
+      const under = Math.max(1, Math.round(concurrency / MANY_TEXTS));
+      const run = () => load.closed(topic, lists, under, { seconds: time });
+      await row('saturated', [run], { many: MANY_TEXTS });
     }
-    await row('loading', () =>
-      whileLoading(url, daemon.info.node, file, () =>
-        load.closed(topic, payloads, concurrency, { seconds: time }),
-      ),
-    );
+    const run = () => load.closed(topic, payloads, concurrency, { seconds: time });
+    await row('loading', [() => whileLoading(url, daemon.info.node, file, run)]);
     for (const share of OPEN) {
       const asked = rounded(full * share, 2);
-      await row('open', () => load.open(topic, payloads, asked, time), { asked });
+      await row('open', [() => load.open(topic, payloads, asked, time)], { asked });
     }
-    const rate = rounded((before.rate + after.rate) / 2);
+    const mean = (key: 'rate' | 'cpu') =>
+      forwards.reduce((sum, each) => sum + each[key], 0) / forwards.length;
     return {
-      rows: rows.map((each): Row => ({ ...each, forward_rate: rate })),
-      forward_rates: [rounded(before.rate), rounded(after.rate)],
-      forward_cpu_us: Math.round(after.cpu),
+      rows: rows.map((each): Row => ({ ...each, forward_rate: rounded(mean('rate')) })),
+      forward_rates: forwards.map(({ rate }) => rounded(rate)),
+      forward_cpu_us: Math.round(mean('cpu')),
       between: {
         request_p50_ms: rounded(request!),
         relay_p50_ms: rounded(relayed!),
@@ -176,6 +196,22 @@ export async function measure(given: string, options: Options) {
     for (const stop of stops.reverse())
       await Promise.resolve(stop()).catch((error: Error) => note(error.message));
   }
+}
+
+/** Several runs of one kind as one. */
+function together(parts: readonly LoadResult[]): LoadResult {
+  const sum = (of: (part: LoadResult) => number) => parts.reduce((total, part) => total + of(part), 0);
+  const errors: Record<string, number> = {};
+  for (const part of parts)
+    for (const [code, count] of Object.entries(part.errors)) errors[code] = (errors[code] ?? 0) + count;
+  return {
+    latencies: parts.flatMap(({ latencies }) => latencies),
+    computed: parts.flatMap(({ computed }) => computed),
+    seconds: sum(({ seconds }) => seconds),
+    sent: sum(({ sent }) => sent),
+    unanswered: sum(({ unanswered }) => unanswered),
+    errors,
+  };
 }
 
 /** Load, while the model is loaded anew again and again. */

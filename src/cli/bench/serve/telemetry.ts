@@ -15,10 +15,14 @@ export interface Observed {
 export class TelemetryWatch {
   readonly #connection: Connection;
   #seen: Telemetry[] = [];
+  #skip = Number.POSITIVE_INFINITY;
 
   private constructor(connection: Connection) {
     this.#connection = connection;
-    connection.mqtt.on('message', (_topic, payload) => this.#seen.push(JSON.parse(payload.toString('utf8'))));
+    connection.mqtt.on('message', (_topic, payload) => {
+      if (this.#skip > 0) this.#skip--;
+      else this.#seen.push(JSON.parse(payload.toString('utf8')));
+    });
   }
 
   static async of(url: string, node: string): Promise<TelemetryWatch> {
@@ -31,19 +35,25 @@ export class TelemetryWatch {
     return closeConnection(this.#connection);
   }
 
-  begin(): void {
-    this.#seen = [];
+  /** Takes note from the next whole second on: the first report also tells of what was before. */
+  start(): void {
+    this.#skip = 1;
   }
 
-  /** Since begin(), whose first report is left out: it tells of what was before, too. Undefined where there was no whole second. */
-  end(): Observed | undefined {
-    const whole = this.#seen.slice(1);
-    if (whole.length === 0) return undefined;
-    const late = whole.map(({ loop_delay_ms }) => loop_delay_ms.p99);
+  stop(): void {
+    this.#skip = Number.POSITIVE_INFINITY;
+  }
+
+  /** What was noted since this was last asked; undefined where there was no whole second. */
+  take(): Observed | undefined {
+    const seen = this.#seen;
+    this.#seen = [];
+    if (seen.length === 0) return undefined;
+    const late = seen.map(({ loop_delay_ms }) => loop_delay_ms.p99);
     return {
       loop_delay_p99_ms: rounded(median(late)),
       loop_delay_worst_ms: rounded(Math.max(...late)),
-      engine_busy: rounded(median(whole.map(({ engine_busy }) => engine_busy))),
+      engine_busy: rounded(seen.reduce((sum, { engine_busy }) => sum + engine_busy, 0) / seen.length),
     };
   }
 }
