@@ -141,6 +141,17 @@ static void multiply16(const struct part *part, int16_t *dot, size_t dot_stride)
   blocks->method->multiply16(&blocks->pair, part->held, groups_of(part), part->streamed, part->count, dot, dot_stride);
 }
 
+/* Whether the method may write the output's bits itself. */
+static bool is_compared(const struct part *part, const struct beta_epilogue *epilogue) {
+  const struct beta_method *method = part->blocks->method;
+  return method->compare != NULL && epilogue->thresholds && !epilogue->job->table_by_row && part->lanes % method->lanes == 0;
+}
+
+static void compare(const struct part *part, const struct beta_epilogue *epilogue, uint32_t row, uint32_t column) {
+  const beta_blocks *blocks = part->blocks;
+  blocks->method->compare(&blocks->pair, part->held, groups_of(part), part->streamed, part->count, epilogue, row, column);
+}
+
 /* Whether products of the output's width may go straight to it: there is no lane or row beside it. */
 static bool is_whole(const struct part *part) {
   const struct beta_method *method = part->blocks->method;
@@ -159,6 +170,8 @@ static void store_rows(const struct part *part, uint32_t row, uint32_t column, i
   uint8_t *out = o->row0 + row * o->stride;
   if (o->bits == 32 && is_whole(part)) {
     multiply(part, (int32_t *)(void *)out + column, o->stride / sizeof(int32_t));
+  } else if (is_compared(part, &blocks->epilogue)) {
+    compare(part, &blocks->epilogue, row, column);
   } else if (!blocks->narrow) {
     multiply(part, dot, dot_stride(part));
     blocks->kernel->epilogue(&blocks->epilogue, row, part->count, column, part->lanes, dot, dot_stride(part));
@@ -241,7 +254,9 @@ static void store_turned(const struct part *part, uint32_t row, uint32_t column,
   job.o.stride = row_stride(&job.o, part->lanes);
   struct beta_epilogue epilogue = blocks->epilogue;
   epilogue.job = &job;
-  if (blocks->narrow) {
+  if (is_compared(part, &epilogue)) {
+    compare(part, &epilogue, 0, 0);
+  } else if (blocks->narrow) {
     multiply16(part, narrow, dot_stride(part));
     blocks->kernel->epilogue16(&epilogue, 0, part->count, 0, part->lanes, narrow, dot_stride(part));
   } else {

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 
+#include "kernels/epilogue.h"
 #include "kernels/kernel.h"
 
 /* Alignment of every buffer that a method is given; its sizes are rounded up to it. */
@@ -48,6 +49,13 @@ struct beta_method {
   /* The same products, each saturated to 16 bits; NULL where the method has no faster way than to narrow what multiply leaves. */
   void (*multiply16)(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed, uint32_t count,
                      int16_t *dot, size_t dot_stride);
+  /*
+   * Bits instead of products, for thresholds whose table goes by lanes: writes columns [column, column + groups * lanes) of output
+   * rows [row, row + count), streamed rows, of the epilogue's job, whose n0 + column is a multiple of 8. Whole groups only. NULL where the method has
+   * no faster way than epilogue16 behind multiply16.
+   */
+  void (*compare)(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed, uint32_t count,
+                  const struct beta_epilogue *epilogue, uint32_t row, uint32_t column);
 };
 
 #endif

@@ -106,7 +106,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 static const struct beta_method popcount = {"popcount",     1,    ROWS,   COLUMNS, held_bytes,
-                                            streamed_bytes, hold, stream, multiply, NULL};
+                                            streamed_bytes, hold, stream, multiply, NULL, NULL};
 
 static const struct beta_method *choose(const beta_qmm *job, bool *hold_a) {
   (void)job;

@@ -216,7 +216,7 @@ static inline __attribute__((always_inline)) void multiply(const beta_pair *pair
   }                                                                                                                   \
   const struct beta_method beta_avx2_##symbol = {                                                                     \
       name, LANES, ROWS, COLUMNS, symbol##_held_bytes, symbol##_streamed_bytes, symbol##_hold, symbol##_stream,       \
-      symbol##_multiply, NULL,                                                                                        \
+      symbol##_multiply, NULL, NULL,                                                                                  \
   }
 
 METHOD(dot, "dot", BYTES);

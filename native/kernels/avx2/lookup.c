@@ -335,15 +335,15 @@ static void multiply_two(const beta_pair *pair, const uint8_t *held, uint32_t gr
 }
 
 const struct beta_method beta_avx2_lookup = {
-    "lookup", VECTORS * VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL,
+    "lookup", VECTORS * VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL, NULL,
 };
 
 const struct beta_method beta_avx2_lookup_wide = {
-    "lookup-wide", VECTORS * VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_wide, NULL,
+    "lookup-wide", VECTORS * VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_one, stream, multiply_wide, NULL, NULL,
 };
 
 const struct beta_method beta_avx2_lookup_planes = {
-    "lookup-planes", VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_two, stream, multiply_two, NULL,
+    "lookup-planes", VECTOR_LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_two, stream, multiply_two, NULL, NULL,
 };
 
 #endif

@@ -25,6 +25,15 @@ void beta_avx512_epilogue16(const struct beta_epilogue *epilogue, uint32_t row, 
                             uint32_t columns, const int16_t *dot, size_t stride);
 
 /*
+ * What 16 columns compare with, where every multiplier is +-1.0 and a code is one bit (epilogue.c): D + bias, or its complement where
+ * `negative` is -1, is above the limit. Of a table that goes by columns.
+ */
+struct beta_comparison {
+  __m512i bias, negative, limit;
+};
+struct beta_comparison beta_avx512_comparison_of(const beta_qmm *job, uint32_t column);
+
+/*
  * One-bit outputs as comparisons, from products of `size` bytes: `words` for whole words of 64 output bits, `fewer` for at most `step`
  * columns that lie inside a block. Both write `count` columns from `column` on of all rows; `dot` is the first one's product.
  */

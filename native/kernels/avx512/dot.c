@@ -296,6 +296,6 @@ static void multiply16(const beta_pair *pair, const uint8_t *held, uint32_t grou
 }
 
 const struct beta_method beta_avx512_dot = {"dot",          LANES, ROWS,   COLUMNS,  held_bytes,
-                                            streamed_bytes, hold,  stream, multiply, multiply16};
+                                            streamed_bytes, hold,  stream, multiply, multiply16, NULL};
 
 #endif

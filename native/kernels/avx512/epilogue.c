@@ -105,22 +105,22 @@ static inline void store_columns(const struct output *output, uint8_t *row, cons
  * Where every multiplier is +-1.0, r = +-s exactly, and a one-bit code is a comparison. With t = s for +1.0 and t = -s - 1 for
  * -1.0, and n = 0 or -1 alike: r >= 0 is t > n - 1 and r >= 1 is t > n. S is set for r <= -1, the complement of PM1.
  */
-struct thresholds {
-  __m512i bias, negative, limit;
-};
-
-static inline struct thresholds thresholds_at(const beta_qmm *job, uint32_t row, uint32_t column, __mmask16 lanes) {
+static inline struct beta_comparison limits_at(const beta_qmm *job, uint32_t row, uint32_t column, __mmask16 lanes) {
   const struct entries entries = entries_at(job, row, column, lanes);
   const __m512i negative = _mm512_srai_epi32(entries.mul, 31);
   const int32_t above = job->o.encoding == BETA_ENC_U ? 0 : -1;
-  return (struct thresholds){entries.bias, negative, _mm512_add_epi32(negative, _mm512_set1_epi32(above))};
+  return (struct beta_comparison){entries.bias, negative, _mm512_add_epi32(negative, _mm512_set1_epi32(above))};
+}
+
+struct beta_comparison beta_avx512_comparison_of(const beta_qmm *job, uint32_t column) {
+  return limits_at(job, 0, column, 0xFFFF);
 }
 
 /* `flips`: some multiplier is -1.0. */
-static inline __mmask16 reach(__m512i dot, struct thresholds thresholds, bool flips) {
-  __m512i t = _mm512_add_epi32(dot, thresholds.bias);
-  if (flips) t = _mm512_xor_si512(t, thresholds.negative);
-  return _mm512_cmpgt_epi32_mask(t, thresholds.limit);
+static inline __mmask16 reach(__m512i dot, struct beta_comparison limits, bool flips) {
+  __m512i t = _mm512_add_epi32(dot, limits.bias);
+  if (flips) t = _mm512_xor_si512(t, limits.negative);
+  return _mm512_cmpgt_epi32_mask(t, limits.limit);
 }
 
 #define WORD 64u
@@ -131,10 +131,10 @@ static inline __attribute__((always_inline)) void compare_words_as(const beta_qm
                                                                    bool flips) {
   const uint64_t complement = job->o.encoding == BETA_ENC_S ? UINT64_MAX : 0;
   uint8_t *to = job->o.row0 + row * job->o.stride + ((uint64_t)job->n0 + column) / 8;
-  struct thresholds at[WORD / STEP];
-  for (uint32_t i = 0; i < WORD / STEP; i++) at[i] = thresholds_at(job, row, column + STEP * i, 0xFFFF);
+  struct beta_comparison at[WORD / STEP];
+  for (uint32_t i = 0; i < WORD / STEP; i++) at[i] = limits_at(job, row, column + STEP * i, 0xFFFF);
   for (uint32_t r = 0; r < rows; r++, to += job->o.stride, dot += stride) {
-    if (job->table_by_row) at[0] = at[1] = at[2] = at[3] = thresholds_at(job, row + r, column, 0xFFFF);
+    if (job->table_by_row) at[0] = at[1] = at[2] = at[3] = limits_at(job, row + r, column, 0xFFFF);
     uint64_t word = complement;
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < WORD / STEP; i++) {
@@ -159,7 +159,7 @@ static void compare_columns(const struct beta_epilogue *epilogue, uint32_t row, 
   const struct columns columns = columns_of(job, column, count);
   const uint32_t complement = job->o.encoding == BETA_ENC_S ? UINT16_MAX : 0;
   for (uint32_t r = 0; r < rows; r++) {
-    const struct thresholds at = thresholds_at(job, row + r, column, columns.lanes);
+    const struct beta_comparison at = limits_at(job, row + r, column, columns.lanes);
     const uint32_t bits = complement ^ reach(_mm512_maskz_loadu_epi32(columns.lanes, dot + r * stride), at, true);
     store_bits(job->o.row0 + (row + r) * job->o.stride + columns.offset, bits & columns.lanes, columns.bytes);
   }

@@ -173,6 +173,6 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 const struct beta_method beta_avx512_lookup16 = {"lookup16",     LANES, ROWS,   COLUMNS, held_bytes,
-                                                 streamed_bytes, hold,  stream, multiply, NULL};
+                                                 streamed_bytes, hold,  stream, multiply, NULL, NULL};
 
 #endif

@@ -349,6 +349,6 @@ static void multiply16(const beta_pair *pair, const uint8_t *held, uint32_t grou
 }
 
 const struct beta_method beta_avx512_lookup8 = {"lookup8",      LANES, ROWS,   COLUMNS,  held_bytes,
-                                                streamed_bytes, hold,  stream, multiply, multiply16};
+                                                streamed_bytes, hold,  stream, multiply, multiply16, NULL};
 
 #endif

@@ -260,21 +260,43 @@ static inline __attribute__((always_inline)) void count_plane(__m512i total[TILE
   }
 }
 
-/* Products go to `wide`, or saturated to `narrow`. */
+/* Where the results of a group go: products to `wide`, or saturated to `narrow`, or as bits to `bits`. */
+struct sink {
+  int32_t *wide;
+  int16_t *narrow;
+  uint8_t *bits;
+  size_t stride; /* of rows, in elements */
+  struct beta_comparison with; /* bits */
+  bool flips, complement;      /* some multiplier is negative; the bits are those of lanes that do not reach their limits */
+};
+
+static inline __attribute__((always_inline)) void store_row(const struct sink *sink, uint32_t r, __m512i product) {
+  if (sink->bits != NULL) {
+    const __m512i t = sink->flips ? _mm512_xor_si512(product, sink->with.negative) : product;
+    const __mmask16 bits =
+        sink->complement ? _mm512_cmple_epi32_mask(t, sink->with.limit) : _mm512_cmpgt_epi32_mask(t, sink->with.limit);
+    memcpy(sink->bits + r * sink->stride, &bits, sizeof bits);
+  } else if (sink->narrow != NULL) {
+    _mm256_storeu_si256((__m256i *)(void *)(sink->narrow + r * sink->stride), _mm512_cvtsepi32_epi16(product));
+  } else {
+    _mm512_storeu_si512(sink->wide + r * sink->stride, product);
+  }
+}
+
+/* A tile of rows and a group; the first `count` rows of it are stored. What is stored as bits has its bias added. */
 static inline __attribute__((always_inline)) void multiply_tile(const beta_pair *pair, const uint8_t *held,
                                                                 const uint8_t *streamed,
                                                                 const struct beta_coefficients *held_of,
-                                                                const struct beta_coefficients *streamed_of,
-                                                                bool even, int32_t *wide, int16_t *narrow,
-                                                                size_t dot_stride) {
+                                                                const struct beta_coefficients *streamed_of, bool even,
+                                                                uint32_t count, const struct sink *sink) {
   const uint32_t words = beta_word_count(pair->k0, pair->k);
   const int32_t *term = (const int32_t *)(const void *)streamed;
   const uint64_t *rows = (const uint64_t *)(const void *)(streamed + 64);
+  const __m512i lanes = _mm512_load_si512(held);
+  const __m512i first = even && sink->bits != NULL ? _mm512_add_epi32(lanes, sink->with.bias) : lanes;
   __m512i total[TILE];
 #pragma GCC unroll 4
-  for (uint32_t r = 0; r < TILE; r++) {
-    total[r] = _mm512_add_epi32(_mm512_load_si512(held), _mm512_set1_epi32(term[r]));
-  }
+  for (uint32_t r = 0; r < TILE; r++) total[r] = _mm512_add_epi32(first, _mm512_set1_epi32(term[r]));
   if (even) {
     const int32_t factor = -held_of->c[0] * streamed_of->c[0] / 2;
     count_plane(total, held + 64, rows, words, _mm512_set1_epi32(factor & 0xFFFF));
@@ -286,52 +308,80 @@ static inline __attribute__((always_inline)) void multiply_tile(const beta_pair 
                     _mm512_set1_epi32(factor & 0xFFFF));
       }
     }
+#pragma GCC unroll 4
+    for (uint32_t r = 0; r < TILE; r++) {
+      total[r] = _mm512_srai_epi32(total[r], 1);
+      if (sink->bits != NULL) total[r] = _mm512_add_epi32(total[r], sink->with.bias);
+    }
   }
 #pragma GCC unroll 4
   for (uint32_t r = 0; r < TILE; r++) {
-    const __m512i product = even ? total[r] : _mm512_srai_epi32(total[r], 1);
-    if (narrow != NULL) {
-      _mm256_storeu_si256((__m256i *)(void *)(narrow + r * dot_stride), _mm512_cvtsepi32_epi16(product));
-    } else {
-      _mm512_storeu_si512(wide + r * dot_stride, product);
-    }
+    if (r < count) store_row(sink, r, total[r]);
   }
 }
 
-static inline __attribute__((always_inline)) void multiply_tiles(const beta_pair *pair, const uint8_t *held,
-                                                                 uint32_t groups, const uint8_t *streamed,
-                                                                 uint32_t count, int32_t *wide, int16_t *narrow,
-                                                                 size_t dot_stride) {
-  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
-  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
-  const size_t group = held_bytes(pair), tile = tile_bytes(pair);
+/* A group against all tiles. */
+static inline __attribute__((always_inline)) void multiply_group(const beta_pair *pair, const uint8_t *held,
+                                                                 const uint8_t *streamed, uint32_t count,
+                                                                 const struct beta_coefficients *held_of,
+                                                                 const struct beta_coefficients *streamed_of,
+                                                                 struct sink sink) {
+  const size_t tile = tile_bytes(pair), step = TILE * sink.stride;
   const bool even = is_even(pair);
-  for (uint32_t g = 0; g < groups; g++, held += group) {
-    for (uint32_t t = 0; t < count; t += TILE) {
-      const uint8_t *rows = streamed + t / TILE * tile;
-      const size_t at = t * dot_stride + g * LANES;
-      int32_t *wide_at = narrow == NULL ? wide + at : NULL;
-      int16_t *narrow_at = narrow == NULL ? NULL : narrow + at;
-      if (even) {
-        multiply_tile(pair, held, rows, &held_of, &streamed_of, true, wide_at, narrow_at, dot_stride);
-      } else {
-        multiply_tile(pair, held, rows, &held_of, &streamed_of, false, wide_at, narrow_at, dot_stride);
-      }
-    }
+  for (uint32_t t = 0; t < count; t += TILE, streamed += tile) {
+    /* Behind the last row there is room for products, and none for bits. */
+    const uint32_t rows = sink.bits == NULL || count - t > TILE ? TILE : count - t;
+    if (even) multiply_tile(pair, held, streamed, held_of, streamed_of, true, rows, &sink);
+    else multiply_tile(pair, held, streamed, held_of, streamed_of, false, rows, &sink);
+    if (sink.bits != NULL) sink.bits += step;
+    else if (sink.narrow != NULL) sink.narrow += step;
+    else sink.wide += step;
   }
 }
 
 static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                      uint32_t count, int32_t *dot, size_t dot_stride) {
-  multiply_tiles(pair, held, groups, streamed, count, dot, NULL, dot_stride);
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const size_t group = held_bytes(pair);
+  for (uint32_t g = 0; g < groups; g++) {
+    const struct sink sink = {.wide = dot + g * LANES, .stride = dot_stride};
+    multiply_group(pair, held + g * group, streamed, count, &held_of, &streamed_of, sink);
+  }
 }
 
 static void multiply16(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed,
                        uint32_t count, int16_t *dot, size_t dot_stride) {
-  multiply_tiles(pair, held, groups, streamed, count, NULL, dot, dot_stride);
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const size_t group = held_bytes(pair);
+  for (uint32_t g = 0; g < groups; g++) {
+    const struct sink sink = {.narrow = dot + g * LANES, .stride = dot_stride};
+    multiply_group(pair, held + g * group, streamed, count, &held_of, &streamed_of, sink);
+  }
+}
+
+static void compare(const beta_pair *pair, const uint8_t *held, uint32_t groups, const uint8_t *streamed, uint32_t count,
+                    const struct beta_epilogue *epilogue, uint32_t row, uint32_t column) {
+  const beta_qmm *job = epilogue->job;
+  const struct beta_coefficients held_of = beta_coefficients_of(&pair->held);
+  const struct beta_coefficients streamed_of = beta_coefficients_of(&pair->streamed);
+  const size_t group = held_bytes(pair);
+  const bool complement = job->o.encoding == BETA_ENC_S;
+  uint8_t *bits = job->o.row0 + row * job->o.stride + ((uint64_t)job->n0 + column) / 8;
+  for (uint32_t g = 0; g < groups; g++, bits += LANES / 8) {
+    struct sink sink = {.bits = bits, .stride = job->o.stride, .with = beta_avx512_comparison_of(job, column + g * LANES)};
+    if (epilogue->flips || complement) {
+      sink.flips = true;
+      sink.complement = complement;
+      multiply_group(pair, held + g * group, streamed, count, &held_of, &streamed_of, sink);
+    } else {
+      multiply_group(pair, held + g * group, streamed, count, &held_of, &streamed_of, sink);
+    }
+  }
 }
 
 const struct beta_method beta_avx512_popcount = {"popcount",     LANES, ROWS,   COLUMNS,  held_bytes,
-                                                 streamed_bytes, hold,  stream, multiply, multiply16};
+                                                 streamed_bytes, hold,  stream, multiply, multiply16, compare};
 
 #endif

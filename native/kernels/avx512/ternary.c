@@ -165,6 +165,6 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 const struct beta_method beta_avx512_ternary = {"ternary",      LANES, ROWS,   COLUMNS, held_bytes,
-                                                streamed_bytes, hold,  stream, multiply, NULL};
+                                                streamed_bytes, hold,  stream, multiply, NULL, NULL};
 
 #endif

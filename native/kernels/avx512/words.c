@@ -225,6 +225,6 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 const struct beta_method beta_avx512_words = {"words",        LANES, ROWS,   COLUMNS,  held_bytes,
-                                              streamed_bytes, hold,  stream, multiply, multiply16};
+                                              streamed_bytes, hold,  stream, multiply, multiply16, NULL};
 
 #endif

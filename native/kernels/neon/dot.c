@@ -180,11 +180,11 @@ static void multiply_signed(const beta_pair *pair, const uint8_t *held, uint32_t
 }
 
 const struct beta_method beta_neon_dot = {
-    "dot", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_unsigned, stream_unsigned, multiply_unsigned, NULL,
+    "dot", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_unsigned, stream_unsigned, multiply_unsigned, NULL, NULL,
 };
 
 const struct beta_method beta_neon_dot_signed = {
-    "dot-signed", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_signed, stream_signed, multiply_signed, NULL,
+    "dot-signed", LANES, ROWS, COLUMNS, held_bytes, streamed_bytes, hold_signed, stream_signed, multiply_signed, NULL, NULL,
 };
 
 #endif

@@ -210,15 +210,15 @@ static void multiply_two(const beta_pair *pair, const uint8_t *held, uint32_t gr
 }
 
 const struct beta_method beta_neon_lookup = {
-    "lookup", LANES, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL,
+    "lookup", LANES, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL, NULL,
 };
 
 const struct beta_method beta_neon_lookup_wide = {
-    "lookup-wide", LANES, TABLES / 2, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL,
+    "lookup-wide", LANES, TABLES / 2, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_one, stream, multiply_one, NULL, NULL,
 };
 
 const struct beta_method beta_neon_lookup_planes = {
-    "lookup-planes", LANES / 2, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_two, stream, multiply_two, NULL,
+    "lookup-planes", LANES / 2, TABLES, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold_two, stream, multiply_two, NULL, NULL,
 };
 
 #endif

@@ -90,7 +90,7 @@ static void multiply(const beta_pair *pair, const uint8_t *held, uint32_t groups
 }
 
 const struct beta_method beta_neon_popcount = {
-    "popcount", LANES, ROWS, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold, stream, multiply, NULL,
+    "popcount", LANES, ROWS, COLUMNS, beta_neon_held_bits_bytes, streamed_bytes, hold, stream, multiply, NULL, NULL,
 };
 
 #endif
