@@ -1,6 +1,7 @@
 /** A session on the emulator: what it refuses, what it survives, and what it gives back. */
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readOperations } from '../../../src/compiler/operations.js';
+import type { Program } from '../../../src/compiler/program.js';
 import { DESCRIPTOR } from '../../../src/device/contract.generated.js';
 import { Device } from '../../../src/device/device.js';
 import { CompatibilityError, FaultError } from '../../../src/device/errors.js';
@@ -165,7 +166,7 @@ describe('a mixture of lengths', () => {
       load.mockClear();
       for (const short of shorts)
         session.run(sequencesOf(Array.from({ length: count }, (_, i) => (i < short ? 3 : 4))));
-      const rows = new Set(load.mock.calls.map(([program]) => program.inputs.rows));
+      const rows = new Set(load.mock.calls.map(([program]) => (program as Program).inputs.rows));
       return shorts.filter((short) => rows.has(4 * count - short));
     };
     // Odd, so that no part of one length has as many rows.
