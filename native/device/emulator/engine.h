@@ -86,6 +86,7 @@ struct emulator {
   _Atomic bool started;           /* there is a session */
   _Atomic uint32_t session_epoch; /* `epoch` when it began */
   _Atomic bool watching;          /* the engine's thread looks for itself, often enough: new work need not wake it */
+  _Atomic bool called;            /* somebody has woken the engine's thread since it last began to watch */
 
   pthread_mutex_t lock;
   _Atomic uint32_t epoch; /* counts RUN's edges, so that a short 0 is not missed; written under the lock */

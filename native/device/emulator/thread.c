@@ -18,6 +18,7 @@ static bool is_needed(void *context) {
   if (beta_pool_threads(emulator->pool) > 1 && beta_pool_is_claimed(emulator->pool)) return is_urgent(emulator);
   return is_urgent(emulator) || beta_engine_is_wanted(emulator);
 }
+static bool is_called(void *context) { return is_needed(context) || atomic_load(&((struct emulator *)context)->called); }
 
 static void visit(struct emulator *emulator, bool (*done)(void *context), uint64_t deadline_ns) {
   beta_pool_visit(emulator->pool, BETA_SEAT_ENGINE, done, emulator, deadline_ns);
@@ -42,10 +43,16 @@ static bool watch(struct emulator *emulator) {
 
 /* Until there is something to do for this thread. */
 static void await_turn(struct emulator *emulator) {
-  for (bool mine = false; !mine;) {
+  if (beta_pool_threads(emulator->pool) > 1) {
     visit(emulator, is_needed, 0);
-    if (beta_pool_threads(emulator->pool) > 1 || is_urgent(emulator)) return;
+    return;
+  }
+  for (bool mine = false; !mine;) {
+    /* Watches once it was called, also where the host has done the work meanwhile: else every doorbell would pay for a wake-up. */
+    visit(emulator, is_called, 0);
+    if (is_urgent(emulator)) return;
     atomic_store(&emulator->watching, true);
+    atomic_store(&emulator->called, false);
     mine = watch(emulator);
     atomic_store(&emulator->watching, false);
   }
