@@ -16,7 +16,7 @@ bool beta_engine_acquire(struct emulator *emulator, uint32_t who) {
 void beta_engine_wake(struct emulator *emulator) {
   beta_pool_wake(emulator->pool, BETA_SEAT_HOST);
   if (atomic_load(&emulator->watching) && !beta_engine_is_unsettled(emulator)) return;
-  atomic_store(&emulator->called, true);
+  if (!atomic_load(&emulator->called)) atomic_store(&emulator->called, true);
   beta_pool_wake(emulator->pool, BETA_SEAT_ENGINE);
 }
 
