@@ -96,7 +96,7 @@ export class EngineProcess {
         end(`the engine process said what nobody understands: ${(error as Error).message}`);
       }
     });
-    this.post({ kind: 'open', device, models });
+    this.post({ kind: 'open', device, models: models.map(({ file, id }) => ({ file, id })) });
   }
 
   /** Process id, for messages and tests. */
@@ -122,4 +122,16 @@ export class EngineProcess {
     await this.#exited;
     clearTimeout(timer);
   }
+}
+
+/** A process that is ready. */
+export interface Begun {
+  readonly process: EngineProcess;
+  readonly ready: Ready;
+}
+
+/** A process with the models on its device. Rejects with HostError. */
+export async function beginEngine(options: EngineProcessOptions): Promise<Begun> {
+  const process = new EngineProcess(options);
+  return { process, ready: await process.started };
 }

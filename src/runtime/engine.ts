@@ -4,7 +4,8 @@
  */
 import { Device, needsReset } from '../device/device.js';
 import { Artifact } from '../model/artifact/read.js';
-import { bytesOf, type Frame, readFrames, writeFrame } from './frames.js';
+import { packValues, unpackBatch } from './batch-body.js';
+import { type Frame, readFrames, writeFrame } from './frames.js';
 import { HealthTile } from './health-tile.js';
 import { describeModel } from './model-description.js';
 import { ENGINE_FD, type FromEngine, type ToEngine, toWireError } from './protocol.js';
@@ -39,24 +40,9 @@ function open(message: ToEngine): Engine | undefined {
 }
 
 function run(models: Residents, request: Extract<ToEngine, { kind: 'run' }>, { body }: Frame): void {
-  const { job, model, lengths } = request;
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const ids = new Uint32Array(body.buffer, 0, tokens);
-  const types = request.types ? new Uint32Array(body.buffer, ids.byteLength, tokens) : undefined;
-  let at = 0;
-  const sequences = lengths.map((length) => {
-    const begin = at;
-    at += length;
-    return { ids: ids.subarray(begin, at), ...(types && { types: types.subarray(begin, at) }) };
-  });
-  const { logits, times } = models.run(model, sequences);
-  const packed = new Float32Array(logits.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const values of logits) {
-    packed.set(values, end);
-    end += values.length;
-  }
-  say({ kind: 'done', job, times, window: models.use }, bytesOf(packed));
+  const { job, model } = request;
+  const { logits, times } = models.run(model, unpackBatch(request, body));
+  say({ kind: 'done', job, times, window: models.use }, packValues(logits));
 }
 
 /** One job; whether the device can still be used. */

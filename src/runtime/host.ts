@@ -2,14 +2,16 @@
  * The daemon's side of the engine: models by name, batches handed over and answered, and an engine process that is started again when it
  * dies. It decides nothing about order; the service's queue does.
  */
-import type { Capabilities } from '../device/capabilities.js';
 import { resolveDeviceUri } from '../device/discovery.js';
-import { EngineProcess, type Ready } from './engine-process.js';
+import { packBatch, type PackedSequence, unpackValues } from './batch-body.js';
+import { type DeviceInfo, deviceInfo } from './device-info.js';
+import { type Begun, beginEngine, type EngineProcess } from './engine-process.js';
 import { HostError } from './errors.js';
-import { bytesOf, type Frame } from './frames.js';
+import type { Frame } from './frames.js';
 import { HostedModel } from './hosted-model.js';
-import { checkSequence } from './inputs.js';
+import { checkSequence, type InputLimits } from './inputs.js';
 import { type Done, JobTable } from './job-table.js';
+import { Leases } from './leases.js';
 import { type FromEngine, type ModelFile, type ToEngine, toWireError, type WindowUse } from './protocol.js';
 import { type RestartPolicy, Restarts } from './restarts.js';
 import type { RunTimes } from './session.js';
@@ -26,19 +28,7 @@ export interface HostOptions {
   readonly restarts?: RestartPolicy;
 }
 
-/** What a device says about itself. */
-export interface DeviceInfo {
-  readonly uri: string;
-  readonly kind: 'emulator' | 'engine';
-  /** Contract version, such as "1.0". */
-  readonly version: string;
-  readonly build: number;
-}
-
-export interface InferInput {
-  readonly ids: Uint32Array;
-  readonly types?: Uint32Array;
-}
+export type InferInput = PackedSequence;
 
 export interface InferResult {
   /** What the head gives for each input (RunResult). */
@@ -55,7 +45,10 @@ export class EngineHost {
   /** Called once if no engine process can be had any more; every request then fails with 'worker-lost'. */
   onFailure?: (error: Error) => void;
   readonly #options: HostOptions;
+  /** What has each name now. */
   readonly #models = new Map<string, HostedModel>();
+  /** Of what has a name, and of what requests run on. */
+  readonly #leases = new Leases();
   readonly #restarts: Restarts;
   readonly #jobs = new JobTable((seconds) => {
     this.#options.log?.('error', `the engine did not answer within ${seconds} s; it is ended`);
@@ -120,11 +113,22 @@ export class EngineHost {
     return this.ready ? this.#process.pid : undefined;
   }
 
-  /** What the head gives for each input, run as one batch behind what was given before. Rejects with HostError. */
-  infer(name: string, inputs: readonly InferInput[]): Promise<InferResult> {
-    const model = this.#models.get(name);
+  /** Keeps this version of a model on the device while `work` goes on, whatever takes its name meanwhile. */
+  async using<T>({ id }: { readonly id: string }, work: () => Promise<T>): Promise<T> {
+    this.#leases.take(id);
     try {
-      if (!model) throw new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
+      return await work();
+    } finally {
+      this.#endLease(id);
+    }
+  }
+
+  /**
+   * What the head of this version of a model gives for each input, run as one batch behind what was given before. Rejects with HostError:
+   * 'unknown-model' if the engine does not have it (any more).
+   */
+  infer(model: HostedVersion, inputs: readonly InferInput[]): Promise<InferResult> {
+    try {
       // Found here, so that a bad input fails alone, before it is part of anything.
       inputs.forEach((input, index) => {
         checkSequence(input, index, model);
@@ -132,21 +136,17 @@ export class EngineHost {
     } catch (error) {
       return Promise.reject(error instanceof HostError ? error : new HostError(toWireError(error)));
     }
-    const lengths = inputs.map(({ ids }) => ids.length);
-    const types = inputs.some((input) => input.types);
-    const bodies = inputs.map(({ ids }) => bytesOf(ids));
-    if (types)
-      for (const input of inputs) bodies.push(bytesOf(input.types ?? new Uint32Array(input.ids.length)));
+    const { lengths, types, bodies } = packBatch(inputs);
     return this.#ask(
-      (job) => ({ kind: 'run', job, model: name, lengths, types }),
+      (job) => ({ kind: 'run', job, model: model.id, lengths, types }),
+      ({ times }, body) => ({ logits: unpackValues(body, lengths, model.output), times: times! }),
       bodies,
-      ({ times }, body) => ({ logits: split(body, lengths, model!), times: times! }),
     );
   }
 
   /**
-   * Adds a model, or puts another in its place, while the others go on. Throws HostError with the artifact's or the device's code; the model
-   * before it then stays.
+   * Adds a model, or gives its name to another version, while the others go on; the one before it stays on the device until nobody uses it
+   * any more. Throws HostError with the artifact's or the device's code; the name then stays where it was.
    */
   async loadModel(file: string): Promise<HostedModel> {
     const model = await this.#describe(file);
@@ -158,22 +158,17 @@ export class EngineHost {
   selfTest(): Promise<void> {
     return this.#ask(
       (job) => ({ kind: 'self-test', job }),
-      [],
       () => undefined,
     );
   }
 
-  /** Takes a model out of the window and out of `models`. */
+  /** Takes a model out of the window and out of `models`, also from under those who use it. */
   async unloadModel(name: string): Promise<void> {
-    if (!this.#models.delete(name))
-      throw new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
-    // An engine process that is not there has nothing to unload, and the next one is not told of the model.
-    if (this.ready)
-      await this.#ask(
-        (job) => ({ kind: 'unload', job, model: name }),
-        [],
-        () => undefined,
-      );
+    const model = this.#models.get(name);
+    if (!model) throw new HostError({ code: 'unknown-model', message: `no model is called "${name}"` });
+    this.#models.delete(name);
+    this.#leases.end(model.id);
+    await this.#unload(model.id);
   }
 
   /** Takes no more requests, lets those under way finish, then stops the engine process. */
@@ -203,20 +198,42 @@ export class EngineHost {
   async #describe(file: string): Promise<HostedModel> {
     const { model, body } = await this.#ask(
       (job) => ({ kind: 'describe', job, file }),
-      [],
       (message, vocabulary) => ({ model: message.model!, body: vocabulary }),
     );
     return HostedModel.from(model, body);
   }
 
   /** Requests have the new model from the moment when the engine has it. */
-  #load(model: HostedModel): Promise<void> {
-    return this.#ask(
-      (job) => ({ kind: 'load', job, model: { file: model.file, id: model.id } }),
-      [],
-      () => {
-        this.#models.set(model.name, model);
-      },
+  async #load(model: HostedModel): Promise<void> {
+    const { id, name, file } = model;
+    // Before the engine has it, lest the end of an older lease of the same version unload it behind this.
+    this.#leases.take(id);
+    try {
+      await this.#ask(
+        (job) => ({ kind: 'load', job, model: { file, id } }),
+        () => {
+          const before = this.#models.get(name);
+          this.#models.set(name, model);
+          if (before) this.#endLease(before.id);
+        },
+      );
+    } catch (error) {
+      this.#endLease(id);
+      throw error;
+    }
+  }
+
+  #endLease(id: string): void {
+    if (this.#leases.end(id))
+      this.#unload(id).catch(({ message }) => this.#options.log?.('warn', `${id} stays loaded: ${message}`));
+  }
+
+  /** An engine process that is not there has nothing to unload, and the next one is told of what has a name then. */
+  async #unload(id: string): Promise<void> {
+    if (!this.ready) return;
+    await this.#ask(
+      (job) => ({ kind: 'unload', job, model: id }),
+      () => undefined,
     );
   }
 
@@ -230,8 +247,8 @@ export class EngineHost {
 
   #ask<T>(
     message: (job: number) => ToEngine,
-    bodies: readonly Uint8Array[],
     take: (message: Done, body: Frame['body']) => T,
+    bodies: readonly Uint8Array[] = [],
   ): Promise<T> {
     if (this.#down) return Promise.reject(this.#down);
     return this.#jobs.ask((job) => this.#process.post(message(job), ...bodies), take);
@@ -281,38 +298,9 @@ export class EngineHost {
   }
 }
 
-/** A process that is ready. */
-interface Begun {
-  readonly process: EngineProcess;
-  readonly ready: Ready;
-}
+/** Which model, and what it takes and gives. */
+type HostedVersion = InputLimits & Pick<HostedModel, 'id' | 'output'>;
 
-/** A process with the models on its device. */
-async function begin({ module }: HostOptions, device: string, models: readonly ModelFile[]): Promise<Begun> {
-  const process = new EngineProcess({
-    module: module ?? new URL('./engine.js', import.meta.url),
-    device,
-    models: models.map(({ file, id }) => ({ file, id })),
-  });
-  return { process, ready: await process.started };
-}
-
-function deviceInfo(uri: string, { version, build }: Capabilities): DeviceInfo {
-  return {
-    uri,
-    kind: build === 0 ? 'emulator' : 'engine',
-    version: `${version.major}.${version.minor}`,
-    build,
-  };
-}
-
-/** The head's values of each sequence: views of one buffer that nobody else has. */
-function split(body: Frame['body'], lengths: readonly number[], { output }: HostedModel): Float32Array[] {
-  const { perToken, width } = output;
-  let at = 0;
-  return lengths.map((length) => {
-    const values = new Float32Array(body.buffer, at, (perToken ? length : 1) * width);
-    at += values.byteLength;
-    return values;
-  });
+function begin({ module }: HostOptions, device: string, models: readonly ModelFile[]): Promise<Begun> {
+  return beginEngine({ module: module ?? new URL('./engine.js', import.meta.url), device, models });
 }

@@ -24,6 +24,7 @@ export type ToEngine =
   | {
       readonly kind: 'run';
       readonly job: number;
+      /** Digest id, here and in `unload`: two models of one name may be loaded at once. */
       readonly model: string;
       /** Tokens of each sequence. */
       readonly lengths: readonly number[];
@@ -31,16 +32,17 @@ export type ToEngine =
     }
   /** What an artifact is; nothing of the device is touched. */
   | { readonly kind: 'describe'; readonly job: number; readonly file: string }
-  /** Adds a model, or puts it in the place of the one of its name. */
+  /** Adds a model; one that is there is loaded anew. */
   | { readonly kind: 'load'; readonly job: number; readonly model: ModelFile }
   /** A tile with a known answer through the device. */
   | { readonly kind: 'self-test'; readonly job: number }
+  /** Takes a model away; of one that is not there, nothing is left to do. */
   | { readonly kind: 'unload'; readonly job: number; readonly model: string }
   | { readonly kind: 'close' };
 
 /** What the window holds after the job. */
 export interface WindowUse {
-  /** Models whose weights are in the window, the one used longest ago first. */
+  /** Names of the models whose weights are in the window, the one used longest ago first. */
   readonly resident: readonly string[];
   readonly freeBytes: number;
 }

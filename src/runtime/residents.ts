@@ -1,7 +1,8 @@
-/** The models of one device: which of them have their weights in the window, and which give way when there is no room. */
+/** The models of one device by digest id, two of one name if need be: which of them have their weights in the window, and which give way when there is no room. */
 import type { Device } from '../device/device.js';
 import { DeviceError } from '../device/errors.js';
 import { Artifact } from '../model/artifact/read.js';
+import { HostError } from './errors.js';
 import type { ModelFile, WindowUse } from './protocol.js';
 import { type RunResult, type Sequence, Session } from './session.js';
 
@@ -21,60 +22,56 @@ export class Residents {
   }
 
   get use(): WindowUse {
-    return { resident: [...this.#sessions.keys()], freeBytes: this.#device.allocator.freeBytes };
+    return {
+      resident: [...this.#sessions.values()].map(({ artifact }) => artifact.name),
+      freeBytes: this.#device.allocator.freeBytes,
+    };
   }
 
   /**
-   * Adds a model and loads it, so that one that cannot run is refused now. One of its name gives way, and has its place back where this one is
-   * refused. Throws ArtifactError, DeviceError, ChangedModelError.
+   * Adds a model and loads it, so that one that cannot run is refused now. The same model is loaded anew, from where it is now. Throws
+   * ArtifactError, DeviceError, ChangedModelError; what was there before stays.
    */
   add(model: ModelFile): void {
     const artifact = openArtifact(model);
-    const { name } = artifact;
-    const before = this.#files.get(name);
-    this.#evict(name);
-    this.#files.set(name, model);
-    try {
-      this.#sessions.set(
-        name,
-        this.#withRoom(name, () => new Session(this.#device, artifact)),
-      );
-    } catch (error) {
-      // It is loaded again when it is asked for.
-      if (before) this.#files.set(name, before);
-      else this.#files.delete(name);
-      throw error;
-    }
+    const { id } = model;
+    this.#evict(id);
+    this.#sessions.set(
+      id,
+      this.#withRoom(id, () => new Session(this.#device, artifact)),
+    );
+    // Where this was not reached, one that was there before is loaded again when it is asked for.
+    this.#files.set(id, model);
   }
 
-  remove(name: string): void {
-    this.#evict(name);
-    this.#files.delete(name);
+  remove(id: string): void {
+    this.#evict(id);
+    this.#files.delete(id);
   }
 
-  /** Session.run of a model, which is loaded first if it had to give way. */
-  run(name: string, sequences: readonly Sequence[]): RunResult {
-    const session = this.#session(name);
-    return this.#withRoom(name, () => session.run(sequences));
+  /** Session.run of a model, which is loaded first if it had to give way. Throws HostError 'unknown-model' too. */
+  run(id: string, sequences: readonly Sequence[]): RunResult {
+    const session = this.#session(id);
+    return this.#withRoom(id, () => session.run(sequences));
   }
 
-  #session(name: string): Session {
-    const model = this.#files.get(name);
-    if (!model) throw new Error(`no model is called "${name}"`);
+  #session(id: string): Session {
+    const model = this.#files.get(id);
+    if (!model) throw new HostError({ code: 'unknown-model', message: `the engine does not have ${id}` });
     const session =
-      this.#sessions.get(name) ?? this.#withRoom(name, () => new Session(this.#device, openArtifact(model)));
-    this.#sessions.delete(name);
-    this.#sessions.set(name, session);
+      this.#sessions.get(id) ?? this.#withRoom(id, () => new Session(this.#device, openArtifact(model)));
+    this.#sessions.delete(id);
+    this.#sessions.set(id, session);
     return session;
   }
 
   /** `call`, with one model after another giving way, longest unused first, while the window is too full for it. */
-  #withRoom<T>(name: string, call: () => T): T {
+  #withRoom<T>(id: string, call: () => T): T {
     for (;;) {
       try {
         return call();
       } catch (error) {
-        const other = [...this.#sessions.keys()].find((each) => each !== name);
+        const other = [...this.#sessions.keys()].find((each) => each !== id);
         if (!(error instanceof DeviceError) || error.code !== 'window-full' || other === undefined)
           throw error;
         this.#evict(other);
@@ -82,9 +79,12 @@ export class Residents {
     }
   }
 
-  #evict(name: string): void {
-    this.#sessions.get(name)?.unload();
-    this.#sessions.delete(name);
+  #evict(id: string): void {
+    const session = this.#sessions.get(id);
+    if (!session) return;
+    session.unload();
+    this.#sessions.delete(id);
+    for (const other of this.#sessions.values()) other.useMoreRoom();
   }
 }
 

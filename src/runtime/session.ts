@@ -55,7 +55,7 @@ export class Session {
   readonly #device: Device;
   readonly #plan: Plan;
   readonly #cost: CostModel;
-  readonly #model: Range;
+  #model: Range;
   #arena: Range | undefined;
   readonly #programs = new LeastRecentlyUsed<PreparedProgram>(PROGRAM_BYTES, (program) => program.free());
   readonly #mixtures = new LeastRecentlyUsed<true>(MIXTURE_BYTES);
@@ -167,14 +167,26 @@ export class Session {
     }
   }
 
+  /** The window has more room than before: a session whose batches did not fit moves to its front, which leaves the room in one piece. */
+  useMoreRoom(): void {
+    if (this.#limits === LIMITS) return;
+    this.#limits = LIMITS;
+    this.#dropArena();
+    const { window, allocator } = this.#device;
+    const { off, bytes } = this.#model;
+    allocator.free(this.#model);
+    // There is the place where it was, at least.
+    this.#model = allocator.allocate(bytes, `model ${this.artifact.name}`);
+    window.copyWithin(this.#model.off, off, off + bytes);
+    this.#device.syncForDevice(this.#model.off, bytes);
+  }
+
   /** Gives the model's part of the window back; the session cannot run any more. Safe to call twice. */
   unload(): void {
     if (!this.#loaded) return;
     this.#loaded = false;
     this.#device.allocator.free(this.#model);
-    if (this.#arena) this.#device.allocator.free(this.#arena);
-    this.#arena = undefined;
-    this.#programs.clear();
+    this.#dropArena();
   }
 
   /** The sequences of these indices as groups within the limits. */
@@ -256,11 +268,15 @@ export class Session {
     return buildProgram(this.#plan, address, lengths, this.#arena?.off ?? 0, this.#cost);
   }
 
-  /** A larger arena; programs hold its offsets, so they go with the old one. */
-  #growArena(bytes: number): void {
+  /** Programs hold the offsets of weights and activations, so they go with the arena. */
+  #dropArena(): void {
     this.#programs.clear();
     if (this.#arena) this.#device.allocator.free(this.#arena);
     this.#arena = undefined;
+  }
+
+  #growArena(bytes: number): void {
+    this.#dropArena();
     this.#arena = this.#device.allocator.allocate(bytes, `activations of model ${this.artifact.name}`);
   }
 }

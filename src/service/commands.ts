@@ -17,7 +17,7 @@ export interface CommandsOptions {
   readonly modelFolder: string | undefined;
   /** Carries a change to the network: topics, info, state. */
   readonly onState: (state: NodeState) => Promise<void>;
-  readonly onModels: (unloaded: string | undefined) => Promise<void>;
+  readonly onModels: () => Promise<void>;
 }
 
 export class Commands {
@@ -67,7 +67,7 @@ export class Commands {
         return;
       case 'load-model':
         await this.#asFailure(host.loadModel(this.#locate(file)));
-        await onModels(undefined);
+        await onModels();
         return;
       case 'unload-model':
         if (model === undefined)
@@ -83,7 +83,7 @@ export class Commands {
             `${model} is the last model of this node; drain or stop the node instead`,
           );
         await this.#asFailure(host.unloadModel(model));
-        await onModels(model);
+        await onModels();
     }
   }
 

@@ -116,8 +116,8 @@ export class Daemon {
         enabled: settings.commands,
         modelFolder: settings.modelFolder,
         onState: (state) => endpoint.setState(state),
-        onModels: async (unloaded) => {
-          if (unloaded !== undefined) requests.forget(unloaded);
+        onModels: async () => {
+          requests.modelsChanged();
           await endpoint.serve(describe(settings, host));
         },
       });

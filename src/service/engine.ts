@@ -65,6 +65,7 @@ export interface BatchResult {
 
 export interface InferenceHost {
   readonly device: DeviceSummary;
+  /** By name, what new requests for it run on. */
   readonly models: ReadonlyMap<string, ServedModel>;
   /** Whether a batch can be run now; false while the engine process is started again. */
   readonly ready: boolean;
@@ -73,9 +74,14 @@ export interface InferenceHost {
   /** Times the engine process was started again. */
   readonly restarts: number;
   readonly window: WindowUse;
-  /** Runs the sequences as one batch. Rejects with an Error that has a stable `code`; 'worker-lost' if the engine process died. */
-  infer(model: string, sequences: readonly TokenSequence[]): Promise<BatchResult>;
-  /** Adds a model, or puts another in the place of one of its name, while the others go on. */
+  /** Keeps this version of a model on the device while `work` goes on, whatever takes its name meanwhile. */
+  using<T>(model: ServedModel, work: () => Promise<T>): Promise<T>;
+  /**
+   * Runs the sequences as one batch of this version of a model. Rejects with an Error that has a stable `code`: 'worker-lost' if the engine
+   * process died, 'unknown-model' or 'model-changed' if this version cannot be had any more.
+   */
+  infer(model: ServedModel, sequences: readonly TokenSequence[]): Promise<BatchResult>;
+  /** Adds a model, or gives its name to another version, while the others go on. */
   loadModel(file: string): Promise<ServedModel>;
   unloadModel(name: string): Promise<void>;
   /** A tile with a known answer through the device. Rejects where it fails, or gives another one. */

@@ -8,7 +8,7 @@ import { PRIORITIES } from '../client/wire.js';
 import type { Address } from './address.js';
 import type { Limits } from './config.js';
 import { decodePayload } from './decode.js';
-import type { InferenceHost } from './engine.js';
+import type { InferenceHost, ServedModel } from './engine.js';
 import { messageOf } from './errors.js';
 import { RequestFailure } from './failure.js';
 import type { Log } from './log.js';
@@ -154,9 +154,9 @@ export class Requests {
     for (const give of [...this.#open]) give(new RequestFailure(code, message));
   }
 
-  /** A model is gone: its place in the queue's books, not what waits. */
-  forget(model: string): void {
-    this.#queue.forget(model);
+  /** The host serves other models than before. What was accepted runs on what it was accepted for. */
+  modelsChanged(): void {
+    this.#queue.serve(this.#options.host.models.values());
   }
 
   /** The payload of an error answer. */
@@ -169,16 +169,38 @@ export class Requests {
   }
 
   async #run(incoming: IncomingRequest): Promise<ResultAnswer> {
-    const { host, limits, node } = this.#options;
+    const { host } = this.#options;
     if (this.#refusal) throw this.#refusal();
     if (incoming.failure) throw incoming.failure;
-    const model = host.models.get(incoming.model);
-    if (!model) throw this.#unknownModel(incoming.model);
+    for (;;) {
+      const model = host.models.get(incoming.model);
+      if (!model) throw this.#unknownModel(incoming.model);
+      try {
+        return await host.using(model, () => this.#runOn(model, incoming));
+      } catch (error) {
+        if (!this.#isReplaced(model, error)) throw error;
+      }
+    }
+  }
+
+  /**
+   * Whether a request failed only because its version of a model is gone (the engine process died after another took the name, or its file
+   * was overwritten and it had to leave the window): then it is tokenised again, for the version that has the name now.
+   */
+  #isReplaced({ id, name }: ServedModel, error: unknown): boolean {
+    const code = (error as { code?: unknown } | null)?.code;
+    const now = this.#options.host.models.get(name);
+    return (code === 'unknown-model' || code === 'model-changed') && now !== undefined && now.id !== id;
+  }
+
+  /** All of it on one version of a model: tokens, logits, labels. */
+  async #runOn(model: ServedModel, incoming: IncomingRequest): Promise<ResultAnswer> {
+    const { host, limits, node } = this.#options;
     const work = new Work(incoming.body, model, limits, incoming.codec);
     const { client, deadline, cancel } = incoming;
     // Before the texts are made into tokens, which is most of the work that a refused request makes.
     this.#queue.admit(client, work.count);
-    const { logits, timings } = await this.#queue.infer(model.name, work.tokenise(), {
+    const { logits, timings } = await this.#queue.infer(model, work.tokenise(), {
       client,
       deadline,
       priority: incoming.priority ?? work.priority,

@@ -5,7 +5,7 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Priority } from '../../client/wire.js';
-import type { BatchResult, InferenceHost, TokenSequence } from '../engine.js';
+import type { BatchResult, InferenceHost, ServedModel, TokenSequence } from '../engine.js';
 import { RequestFailure } from '../failure.js';
 import { type Batch, type QueueLimits, QueuePolicy } from './policy.js';
 import type { Decision, Ticket } from './ticket.js';
@@ -69,6 +69,7 @@ interface Part {
 }
 
 interface Request {
+  readonly model: ServedModel;
   readonly sequences: readonly TokenSequence[];
   readonly logits: Float32Array[];
   readonly tickets: Set<Ticket>;
@@ -129,9 +130,10 @@ export class Dispatcher {
   }
 
   /** Runs the sequences. Rejects with RequestFailure `busy`, `expired`, `cancelled`, or with the engine's error. */
-  infer(model: string, sequences: readonly TokenSequence[], ask: Ask): Promise<Inference> {
+  infer(model: ServedModel, sequences: readonly TokenSequence[], ask: Ask): Promise<Inference> {
     return new Promise((resolve, reject) => {
       const request: Request = {
+        model,
         sequences,
         logits: new Array(sequences.length),
         tickets: new Set(),
@@ -146,7 +148,7 @@ export class Dispatcher {
         this.#settle(request, cancelled());
         return;
       }
-      const parts = this.#split(model, request, ask);
+      const parts = this.#split(request, ask);
       const { accepted, displaced } = this.#policy.offer([...parts.keys()]);
       for (const ticket of displaced)
         this.#drop(ticket, this.#busy('a client with less in it needed the place'));
@@ -194,13 +196,13 @@ export class Dispatcher {
     }
   }
 
-  /** A model is gone. */
-  forget(model: string): void {
-    this.#policy.forget(model);
+  /** These models are served now. */
+  serve(models: Iterable<ServedModel>): void {
+    this.#policy.serve(new Set(Array.from(models, ({ id }) => id)));
   }
 
   /** The request as parts of at most a batch: a long list must not hold up everybody for its whole length. */
-  #split(model: string, request: Request, ask: Ask): Map<Ticket, Part> {
+  #split(request: Request, ask: Ask): Map<Ticket, Part> {
     const { batchSequences, batchTokens } = this.#limits;
     const { client, priority = 'normal', deadline } = ask;
     const arrived = performance.now();
@@ -211,7 +213,7 @@ export class Dispatcher {
       if (end === first) return;
       const sequences = end - first;
       const ticket: Ticket = {
-        model,
+        model: request.model.id,
         client,
         priority,
         sequences,
@@ -233,12 +235,13 @@ export class Dispatcher {
   }
 
   async #run(batch: Batch, started: number): Promise<void> {
+    const { model } = this.#parts.get(batch.tickets[0]!)!.request;
     const inputs = batch.tickets.flatMap((ticket) => {
       const { request, first } = this.#parts.get(ticket)!;
       return request.sequences.slice(first, first + ticket.sequences);
     });
     try {
-      const { logits, times } = await this.#host.infer(batch.model, inputs);
+      const { logits, times } = await this.#host.infer(model, inputs);
       this.#policy.done(batch);
       this.#onBatch?.(batch, { times, started });
       // The engine first: it works on the next batch while this one is answered.

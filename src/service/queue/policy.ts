@@ -44,14 +44,14 @@ class Class implements Flow {
 class ModelQueue implements Flow {
   readonly weight = 1;
   served = 0;
-  readonly name: string;
+  readonly id: string;
   readonly share = new FairShare();
   readonly classes = new Map(PRIORITIES.map((priority) => [priority, new Class(WEIGHT[priority])]));
   /** In order of arrival; those that left are skipped when they come to the front. */
   readonly #arrivals = new Fifo<Ticket>();
 
-  constructor(name: string) {
-    this.name = name;
+  constructor(id: string) {
+    this.id = id;
   }
 
   get active(): Class[] {
@@ -193,7 +193,7 @@ export class QueuePolicy {
     }
     const model = this.#share.choose(reasons.keys());
     if (!model) return until < Number.POSITIVE_INFINITY ? { kind: 'wait', until } : { kind: 'nothing' };
-    return this.#batch(model.name, this.#fill(model), reasons.get(model)!);
+    return this.#batch(model.id, this.#fill(model), reasons.get(model)!);
   }
 
   /** A batch came to its end, whatever that was. */
@@ -202,9 +202,10 @@ export class QueuePolicy {
     this.#runningSequences -= sequences;
   }
 
-  /** A model is gone: what waits for it stays, its history does not. */
-  forget(model: string): void {
-    if (this.#models.get(model)?.sequences === 0) this.#models.delete(model);
+  /** These models are served now: the history of others goes, but for those that something still waits for. */
+  serve(models: ReadonlySet<string>): void {
+    for (const { id, sequences } of this.#models.values())
+      if (sequences === 0 && !models.has(id)) this.#models.delete(id);
   }
 
   #active(): ModelQueue[] {

@@ -4,6 +4,7 @@ import type { Priority } from '../../client/wire.js';
 
 /** Sequences of one request that run together. Times are milliseconds of one clock that the caller chooses. */
 export interface Ticket {
+  /** Digest id: what was tokenised for one version of a model never runs with, or on, another. */
   readonly model: string;
   /** Whom the answer goes to: fairness is between these. */
   readonly client: string;

@@ -85,7 +85,8 @@ describe.each([
         resolve(error);
       };
     });
-    const ask = () => Promise.all([0, 1].map(() => rejection(host.infer('model', sequencesOf([3])))));
+    const ask = () =>
+      Promise.all([0, 1].map(() => rejection(host.infer(host.models.get('model')!, sequencesOf([3])))));
     host.onReady = (ready) => {
       events.push(ready ? 'up' : 'down');
       if (ready) void ask();
@@ -98,7 +99,9 @@ describe.each([
     expect(events).toEqual(['down', 'up', 'down', 'up', 'failure']);
     expect(host.lost).toBe(true);
     expect(host.ready).toBe(false);
-    expect(await rejection(host.infer('model', sequencesOf([3])))).toMatchObject({ code: 'worker-lost' });
+    expect(await rejection(host.infer(host.models.get('model')!, sequencesOf([3])))).toMatchObject({
+      code: 'worker-lost',
+    });
     await host.close();
   });
 });
@@ -151,15 +154,15 @@ it('the real one, killed under a batch, comes back and gives the same bytes', as
     restarts,
   });
   const inputs = sequencesOf([5, 9]);
-  const before = (await host.infer('model', inputs)).logits.map(bytesOf);
+  const before = (await host.infer(host.models.get('model')!, inputs)).logits.map(bytesOf);
   const back = new Promise<void>((resolve) => {
     host.onReady = (ready) => ready && resolve();
   });
-  const lost = rejection(host.infer('model', sequencesOf(Array(64).fill(40))));
+  const lost = rejection(host.infer(host.models.get('model')!, sequencesOf(Array(64).fill(40))));
   process.kill(host.pid!, 'SIGKILL');
   expect(await lost).toMatchObject({ code: 'worker-lost', message: expect.stringContaining('SIGKILL') });
   await back;
-  expect((await host.infer('model', inputs)).logits.map(bytesOf)).toEqual(before);
+  expect((await host.infer(host.models.get('model')!, inputs)).logits.map(bytesOf)).toEqual(before);
   await host.close();
 });
 

@@ -1,5 +1,5 @@
 /** The engine host with the real engine process (dist/, which `npm test` builds first). */
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../../src/device/device.js';
@@ -37,6 +37,10 @@ async function start(options: Partial<Parameters<typeof EngineHost.start>[0]> = 
 afterEach(async () => {
   for (const host of hosts.splice(0)) await host.close();
 });
+
+/** On what has the name now. */
+const infer = (host: EngineHost, name: string, inputs: readonly InferInput[]) =>
+  host.infer(host.models.get(name)!, inputs);
 
 /** Logits of each sequence by a session of this thread, as bytes. */
 function expected(file: string, inputs: readonly InferInput[]): string[] {
@@ -79,7 +83,7 @@ describe('a running host', () => {
       const lengths = Array.from({ length: [1, 3, 7, 70][i % 4]! }, (_, j) => 1 + ((i * 5 + j * 11) % 40));
       return { model: i % 3 === 0 ? 'other' : 'small', inputs: sequencesOf(lengths, i) };
     });
-    const done = await Promise.all(requests.map(({ model, inputs }) => host.infer(model, inputs)));
+    const done = await Promise.all(requests.map(({ model, inputs }) => infer(host, model, inputs)));
     for (const name of ['small', 'other']) {
       const mine = requests.flatMap((request, index) => (request.model === name ? [index] : []));
       const all = mine.flatMap((index) => requests[index]!.inputs);
@@ -94,15 +98,15 @@ describe('a running host', () => {
     const [{ ids }] = sequencesOf([9]) as [{ ids: Uint32Array }];
     const types = Uint32Array.from(ids, (_, i) => i % 2);
     const inputs: InferInput[] = [{ ids }, { ids, types }, { ids }];
-    const { logits } = await host.infer('small', inputs);
+    const { logits } = await infer(host, 'small', inputs);
     expect(logits.map(bytesOf)).toEqual(expected(files[0]!, inputs));
   });
 
   it('answers a request for nothing with nothing', async () => {
     const host = await start();
     const [nothing, something] = await Promise.all([
-      host.infer('small', []),
-      host.infer('small', sequencesOf([4])),
+      infer(host, 'small', []),
+      infer(host, 'small', sequencesOf([4])),
     ]);
     expect(nothing.logits).toEqual([]);
     expect(something.logits).toHaveLength(1);
@@ -118,10 +122,10 @@ describe('a running host', () => {
       [{ ids: Uint32Array.of(1, 2), types: Uint32Array.of(0, 2) }, /token type 2/],
     ];
     // Something to wait behind, so that all of these would be one batch.
-    const first = host.infer('small', sequencesOf([40]));
-    const before = host.infer('small', [good[0]!]);
-    const refused = bad.map(([input]) => rejection(host.infer('small', [input])));
-    const after = host.infer('small', [good[1]!]);
+    const first = infer(host, 'small', sequencesOf([40]));
+    const before = infer(host, 'small', [good[0]!]);
+    const refused = bad.map(([input]) => rejection(infer(host, 'small', [input])));
+    const after = infer(host, 'small', [good[1]!]);
     for (const [index, error] of (await Promise.all(refused)).entries()) {
       expect(error).toBeInstanceOf(HostError);
       expect(error.code).toBe('bad-input');
@@ -134,19 +138,21 @@ describe('a running host', () => {
 
   it('refuses a model that it does not have', async () => {
     const host = await start();
-    expect(await rejection(host.infer('absent', sequencesOf([3])))).toMatchObject({
+    expect(
+      await rejection(host.infer({ ...host.models.get('small')!, id: 'small@absent' }, sequencesOf([3]))),
+    ).toMatchObject({
       code: 'unknown-model',
-      message: expect.stringContaining('"absent"'),
+      message: expect.stringContaining('small@absent'),
     });
   });
 
   it('reports what does not fit the window, and goes on', async () => {
     const file = await randomArtifact(folder, 'long', { positions: 250, hidden: 16, intermediate: 16 });
     const host = await start({ device: 'emu:?window=256K', models: [{ file }] });
-    const error = await rejection(host.infer('long', sequencesOf([250])));
+    const error = await rejection(infer(host, 'long', sequencesOf([250])));
     expect(error.code).toBe('window-full');
     const inputs = sequencesOf([8, 9]);
-    expect((await host.infer('long', inputs)).logits.map(bytesOf)).toEqual(expected(file, inputs));
+    expect((await infer(host, 'long', inputs)).logits.map(bytesOf)).toEqual(expected(file, inputs));
   });
 
   it('lets models that do not fit together give way to one another, and loads and unloads them', async () => {
@@ -162,7 +168,7 @@ describe('a running host', () => {
         device: `emu:?window=${window}K`,
         models: pair.map((file) => ({ file })),
       }).catch(() => undefined);
-      const ran = await host?.infer('second', inputs).catch(() => undefined);
+      const ran = await (host && infer(host, 'second', inputs).catch(() => undefined));
       return ran && host;
     };
     let host: EngineHost | undefined;
@@ -170,22 +176,91 @@ describe('a running host', () => {
     // The smallest window that takes either of them.
     expect(host!.window.resident).toEqual(['second']);
     for (const [index, name] of ['first', 'second', 'first'].entries()) {
-      const { logits } = await host!
-        .infer(name, inputs)
-        .catch((error) => expect.fail(`${name}: ${error.message}`));
+      const { logits } = await infer(host!, name, inputs).catch((error) =>
+        expect.fail(`${name}: ${error.message}`),
+      );
       expect(logits.map(bytesOf)).toEqual(expected(pair[index % 2]!, inputs));
       expect(host!.window.resident).toEqual([name]);
     }
+    const first = host!.models.get('first')!;
     await host!.unloadModel('first');
     expect(host!.window.resident).toEqual([]);
-    expect(await rejection(host!.infer('first', inputs))).toMatchObject({ code: 'unknown-model' });
+    expect(await rejection(host!.infer(first, inputs))).toMatchObject({ code: 'unknown-model' });
     expect((await host!.loadModel(pair[0]!)).name).toBe('first');
-    expect((await host!.infer('first', inputs)).logits.map(bytesOf)).toEqual(expected(pair[0]!, inputs));
+    expect((await infer(host!, 'first', inputs)).logits.map(bytesOf)).toEqual(expected(pair[0]!, inputs));
+  });
+
+  it('keeps a version that is in use beside the one that has taken its name, and no longer', async () => {
+    const twins = temporaryFolder();
+    const next = await randomArtifact(twins, 'small', { seed: 9, labels: 3 });
+    const host = await start({ models: [{ file: files[0]! }] });
+    const inputs = sequencesOf([5, 9]);
+    const first = host.models.get('small')!;
+    await host.using(first, async () => {
+      const second = await host.loadModel(next);
+      expect(host.models.get('small')).toBe(second);
+      expect(host.window.resident).toEqual(['small', 'small']);
+      for (const [model, file] of [
+        [first, files[0]!],
+        [second, next],
+      ] as const)
+        expect((await host.infer(model, inputs)).logits.map(bytesOf)).toEqual(expected(file, inputs));
+    });
+    await host.selfTest();
+    expect(host.window.resident).toEqual(['small']);
+    expect(await rejection(host.infer(first, inputs))).toMatchObject({ code: 'unknown-model' });
+    removeFolder(twins);
+  });
+
+  it('keeps a version that comes back while the last who used it before ends', async () => {
+    const twins = temporaryFolder();
+    const next = await randomArtifact(twins, 'small', { seed: 9, labels: 3 });
+    const host = await start({ models: [{ file: files[0]! }] });
+    const inputs = sequencesOf([5]);
+    const first = expected(files[0]!, inputs);
+    // However far the loading has come by then.
+    for (let turns = 0; turns < 12; turns++) {
+      let back: Promise<unknown> | undefined;
+      await host.using(host.models.get('small')!, async () => {
+        await host.loadModel(next);
+        back = host.loadModel(files[0]!);
+        await host.selfTest();
+        for (let i = 0; i < turns; i++) await new Promise(setImmediate);
+      });
+      await back;
+      await host.selfTest();
+      expect((await infer(host, 'small', inputs)).logits.map(bytesOf)).toEqual(first);
+    }
+    // The same one again, in use, is still one.
+    await host.using(host.models.get('small')!, () => host.loadModel(files[0]!));
+    await host.selfTest();
+    expect(host.window.resident).toEqual(['small']);
+    expect((await infer(host, 'small', inputs)).logits.map(bytesOf)).toEqual(first);
+    removeFolder(twins);
+  });
+
+  it('leaves the version before where the next one cannot be loaded, and unloads one from under whoever uses it', async () => {
+    const host = await start();
+    const inputs = sequencesOf([5]);
+    const small = host.models.get('small')!;
+    const broken = join(folder, 'damaged.beta');
+    const bytes = readFileSync(files[0]!);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(broken, bytes);
+    expect((await rejection(host.loadModel(broken))).message).toContain(broken);
+    expect((await infer(host, 'small', inputs)).logits.map(bytesOf)).toEqual(expected(files[0]!, inputs));
+    await host.using(small, async () => {
+      await host.unloadModel('small');
+      expect(await rejection(host.infer(small, inputs))).toMatchObject({ code: 'unknown-model' });
+      await host.loadModel(files[0]!);
+    });
+    await host.selfTest();
+    expect((await infer(host, 'small', inputs)).logits.map(bytesOf)).toEqual(expected(files[0]!, inputs));
   });
 
   it('checks the device with a tile', async () => {
     const host = await start();
-    await Promise.all([host.selfTest(), host.infer('small', sequencesOf([4])), host.selfTest()]);
+    await Promise.all([host.selfTest(), infer(host, 'small', sequencesOf([4])), host.selfTest()]);
   });
 
   it('leaves the event loop free while the engine computes', async () => {
@@ -194,7 +269,7 @@ describe('a running host', () => {
     const ticker = setInterval(() => ticks++, 2);
     const began = performance.now();
     try {
-      while (performance.now() - began < 150) await host.infer('other', sequencesOf(Array(64).fill(40)));
+      while (performance.now() - began < 150) await infer(host, 'other', sequencesOf(Array(64).fill(40)));
     } finally {
       clearInterval(ticker);
     }
@@ -205,13 +280,13 @@ describe('a running host', () => {
   it('finishes what waits when it is closed, and takes nothing new', async () => {
     const host = await start();
     const inputs = sequencesOf([10, 20, 30]);
-    const waiting = Array.from({ length: 10 }, () => host.infer('small', inputs));
+    const waiting = Array.from({ length: 10 }, () => infer(host, 'small', inputs));
     const closed = host.close();
-    expect(await rejection(host.infer('small', inputs))).toMatchObject({ code: 'closed' });
+    expect(await rejection(infer(host, 'small', inputs))).toMatchObject({ code: 'closed' });
     const answers = await Promise.all(waiting);
     expect(answers.every(({ logits }) => logits.length === 3)).toBe(true);
     await Promise.all([closed, host.close()]);
-    expect(await rejection(host.infer('small', inputs))).toMatchObject({ code: 'closed' });
+    expect(await rejection(infer(host, 'small', inputs))).toMatchObject({ code: 'closed' });
   });
 
   it('does not call a close a failure', async () => {

@@ -1,13 +1,16 @@
 /** The queue's mechanism with a host whose batches end when the test says so. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { BatchResult, TokenSequence } from '../../../src/service/engine.js';
+import type { BatchResult, ServedModel, TokenSequence } from '../../../src/service/engine.js';
 import { type Ask, Cancel, Dispatcher } from '../../../src/service/queue/dispatcher.js';
 import type { Decision } from '../../../src/service/queue/ticket.js';
-import { codedError, FakeHost, fakeLogits } from './fake-host.js';
+import { codedError, FakeHost, fakeLogits, fakeModel } from './fake-host.js';
 
 const LIMITS = { queue: 20, batchSequences: 4, batchTokens: 40, maxDelayMs: 0 };
 
+const MODEL = fakeModel('m');
+
 interface Started {
+  readonly model: ServedModel;
   readonly sequences: readonly TokenSequence[];
   readonly end: () => void;
   readonly fail: (error: Error) => void;
@@ -15,9 +18,10 @@ interface Started {
 
 class ManualHost extends FakeHost {
   readonly started: Started[] = [];
-  override infer(_model: string, sequences: readonly TokenSequence[]): Promise<BatchResult> {
+  override infer(model: ServedModel, sequences: readonly TokenSequence[]): Promise<BatchResult> {
     return new Promise((resolve, reject) => {
       this.started.push({
+        model,
         sequences,
         end: () =>
           resolve({
@@ -43,7 +47,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 const sequences = (...lengths: number[]) =>
   lengths.map((length) => ({ ids: new Uint32Array(length).fill(3) }));
 const infer = (lengths: number[], ask: Partial<Ask> = {}) =>
-  queue.infer('m', sequences(...lengths), { client: 'a', ...ask });
+  queue.infer(MODEL, sequences(...lengths), { client: 'a', ...ask });
 const failure = (promise: Promise<unknown>) =>
   promise.then(
     () => expect.fail('it did not reject'),
@@ -89,6 +93,26 @@ describe('dispatcher', () => {
       expect(inputs.length).toBeLessThanOrEqual(4);
       expect(inputs.reduce((sum, { ids }) => sum + ids.length, 0)).toBeLessThanOrEqual(40);
     }
+  });
+
+  it('never mixes two versions of a model, and runs each request on its own', async () => {
+    const next = fakeModel('m', 'ffffffffffff');
+    const first = infer([1]);
+    await settle();
+    const all = [infer([2]), queue.infer(next, sequences(3), { client: 'a' }), infer([4])];
+    queue.serve([next]);
+    for (let batch = 0; batch < 3; batch++) {
+      host.started[batch]?.end();
+      await settle();
+    }
+    await Promise.all([first, ...all]);
+    expect(
+      host.started.map(({ model, sequences: inputs }) => [model.id, inputs.map(({ ids }) => ids.length)]),
+    ).toEqual([
+      [MODEL.id, [1]],
+      [next.id, [3]],
+      [MODEL.id, [2, 4]],
+    ]);
   });
 
   it('answers a request for nothing', async () => {

@@ -6,10 +6,10 @@ export const MAX_TOKENS = 12;
 export const VOCABULARY = 100;
 
 /** One token for each word: 10 + its length. [CLS] is 2, [SEP] is 3; words of "~" alone are dropped. */
-export function fakeModel(name = 'intents'): ServedModel {
+export function fakeModel(name = 'intents', digest = '0123456789ab'): ServedModel {
   return {
     name,
-    id: `${name}@0123456789ab`,
+    id: `${name}@${digest}`,
     task: 'sequence-classification',
     labels: LABELS,
     output: { perToken: false, width: LABELS.length },
@@ -76,7 +76,11 @@ export class FakeHost implements InferenceHost {
     this.models = new Map((models.length > 0 ? models : [fakeModel()]).map((model) => [model.name, model]));
   }
 
-  async infer(_model: string, sequences: readonly TokenSequence[]): Promise<BatchResult> {
+  using<T>(_model: ServedModel, work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
+  async infer(_model: ServedModel, sequences: readonly TokenSequence[]): Promise<BatchResult> {
     this.seen.push(...sequences.map(({ ids }) => [...ids]));
     this.types.push(...sequences.map(({ types }) => (types ? [...types] : null)));
     await this.before();

@@ -122,6 +122,16 @@ describe('fairness', () => {
     expect(Math.abs(tokens('long') - tokens('short'))).toBeLessThan(2 * 128);
   });
 
+  it('forgets what a model had that is served no longer, but not what waits for it', () => {
+    offer(ticket({ model: 'old', sequences: 4 }), ticket({ model: 'old' }), ticket({ model: 'new' }));
+    policy.serve(new Set(['new']));
+    expect(drain().map(({ model }) => model)).toEqual(['old', 'new', 'old']);
+    policy.serve(new Set(['new']));
+    // It comes back without what it was served before: as new, and so first of equals no more.
+    offer(ticket({ model: 'new' }), ticket({ model: 'old' }));
+    expect(drain().map(({ model }) => model)).toEqual(['new', 'old']);
+  });
+
   it('gives models equal shares of the engine', () => {
     offer(...many(40, { model: 'm' }), ...many(8, { model: 'n' }));
     const models = drain().map(({ model }) => model);

@@ -1,10 +1,10 @@
 import { pino } from 'pino';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Answer, BatchAnswer, Failure } from '../../../src/client/wire.js';
 import { softmax } from '../../../src/service/answer.js';
 import { parseConfig } from '../../../src/service/config.js';
 import { type AnyAnswer, Requests } from '../../../src/service/requests.js';
-import { codedError, FakeHost, LABELS, MAX_TOKENS, VOCABULARY } from './fake-host.js';
+import { codedError, FakeHost, fakeModel, LABELS, MAX_TOKENS, VOCABULARY } from './fake-host.js';
 
 const limits = { ...parseConfig({ version: 1 }).limits, inputs: 4, queue: 6, textChars: 200 };
 let host: FakeHost;
@@ -255,6 +255,52 @@ describe('limits and failures', () => {
     host.infer = async () => ({ logits: [], times: { total: 0, engine: 0, vector: 0, host: 0 } });
     expect(await code({ text: 'a' })).toBe('internal');
   });
+
+  it('runs a request on the version that it was tokenised for, whatever takes the name meanwhile', async () => {
+    const used: string[] = [];
+    const infer = host.infer.bind(host);
+    host.infer = (model, sequences) => {
+      used.push(model.id);
+      return infer(model, sequences);
+    };
+    const release = host.hold();
+    const old = ask({ text: 'a' });
+    const labels = ['un', 'deux', 'trois'];
+    host.models.set('intents', { ...fakeModel('intents', 'ffffffffffff'), labels });
+    requests.modelsChanged();
+    const young = ask({ text: 'a' });
+    release();
+    expect(await old).toMatchObject({ label: LABELS[1], model: { id: 'intents@0123456789ab' } });
+    expect(await young).toMatchObject({ label: 'deux', model: { id: 'intents@ffffffffffff' } });
+    expect(used.sort()).toEqual(['intents@0123456789ab', 'intents@ffffffffffff']);
+    expect(requests.queued).toBe(0);
+  });
+
+  it.each(['unknown-model', 'model-changed'])(
+    'tokenises a request anew whose version is gone (%s), if there is another',
+    async (gone) => {
+      const next = fakeModel('intents', 'ffffffffffff');
+      const infer = host.infer.bind(host);
+      const using = vi.spyOn(host, 'using');
+      host.infer = async (model, sequences) => {
+        if (model.id === next.id) return infer(model, sequences);
+        throw codedError(gone, `${model.id} is not here`);
+      };
+      const first = ask({ texts: ['a', 'bb'] });
+      host.models.set('intents', next);
+      expect(await first).toMatchObject({ model: { id: next.id }, results: [{ tokens: 3 }, { tokens: 3 }] });
+      expect(using.mock.calls.map(([{ id }]) => id)).toEqual(['intents@0123456789ab', next.id]);
+      // Under its own name again it is this version that is missing: nothing is tried again.
+      host.models.set('intents', fakeModel());
+      expect(await code({ text: 'a' })).toBe(gone === 'unknown-model' ? 'unknown_model' : 'device_error');
+      expect(using).toHaveBeenCalledTimes(3);
+      const last = ask({ text: 'a' });
+      host.models.clear();
+      expect(((await last) as Failure).error.code).toBe(
+        gone === 'unknown-model' ? 'unknown_model' : 'device_error',
+      );
+    },
+  );
 
   it('refuses new requests while old ones go on', async () => {
     const release = host.hold();

@@ -30,9 +30,9 @@ const tagger = (): ServedModel => ({
 });
 
 class TokenHost extends FakeHost {
-  override async infer(model: string, sequences: readonly TokenSequence[]): Promise<BatchResult> {
+  override async infer(model: ServedModel, sequences: readonly TokenSequence[]): Promise<BatchResult> {
     const answer = await super.infer(model, sequences);
-    if (this.models.get(model)?.task === 'sequence-classification') return answer;
+    if (model.task === 'sequence-classification') return answer;
     const logits = sequences.map(({ ids }) => Float32Array.from([...ids].flatMap((id, at) => [id, at])));
     return { ...answer, logits };
   }
