@@ -3,7 +3,7 @@
  * dies. It decides nothing about order; the service's queue does.
  */
 import { resolveDeviceUri } from '../device/discovery.js';
-import { packBatch, type PackedSequence, unpackValues } from './batch-body.js';
+import { type PackedSequence, packBatch, unpackValues } from './batch-body.js';
 import { type DeviceInfo, deviceInfo } from './device-info.js';
 import { type Begun, beginEngine, type EngineProcess } from './engine-process.js';
 import { HostError } from './errors.js';
@@ -47,7 +47,7 @@ export class EngineHost {
   readonly #options: HostOptions;
   /** What has each name now. */
   readonly #models = new Map<string, HostedModel>();
-  /** Of what has a name, and of what requests run on. */
+  /** One of each that has a name, and one for each request that runs on it. */
   readonly #leases = new Leases();
   readonly #restarts: Restarts;
   readonly #jobs = new JobTable((seconds) => {
@@ -134,7 +134,7 @@ export class EngineHost {
         checkSequence(input, index, model);
       });
     } catch (error) {
-      return Promise.reject(error instanceof HostError ? error : new HostError(toWireError(error)));
+      return Promise.reject(new HostError(toWireError(error)));
     }
     const { lengths, types, bodies } = packBatch(inputs);
     return this.#ask(

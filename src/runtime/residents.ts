@@ -1,4 +1,7 @@
-/** The models of one device by digest id, two of one name if need be: which of them have their weights in the window, and which give way when there is no room. */
+/**
+ * The models of one device, by digest id: two versions of one name are two models. Which of them have their weights in the window, and which
+ * give way when there is no room.
+ */
 import type { Device } from '../device/device.js';
 import { DeviceError } from '../device/errors.js';
 import { Artifact } from '../model/artifact/read.js';

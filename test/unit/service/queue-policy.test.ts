@@ -127,9 +127,9 @@ describe('fairness', () => {
     policy.serve(new Set(['new']));
     expect(drain().map(({ model }) => model)).toEqual(['old', 'new', 'old']);
     policy.serve(new Set(['new']));
-    // It comes back without what it was served before: as new, and so first of equals no more.
-    offer(ticket({ model: 'new' }), ticket({ model: 'old' }));
-    expect(drain().map(({ model }) => model)).toEqual(['new', 'old']);
+    // It comes back as if it had never been served: no other goes before it for that.
+    offer(ticket({ model: 'old' }), ticket({ model: 'other' }));
+    expect(drain().map(({ model }) => model)).toEqual(['old', 'other']);
   });
 
   it('gives models equal shares of the engine', () => {
