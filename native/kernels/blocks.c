@@ -8,7 +8,6 @@
 #define PART_ROWS_MIN 128u
 /* Units of a panel for each thread: where one core is slower than another, or does something else for a while, others take from what is left. */
 #define UNITS_OF_THREAD 4u
-#define CACHE_LINE 64u
 /* Streamed rows whose results are collected before they are turned around, when A is held: one block of output columns. */
 #define STRIP_COLUMNS BETA_BLOCK_ELEMENTS
 
@@ -43,7 +42,7 @@ static uint32_t panel_rows(const struct beta_method *method, size_t group_bytes,
  */
 static uint32_t strip_rows(const beta_blocks *blocks, uint32_t units) {
   if (!blocks->hold_a) return blocks->method->rows;
-  const uint32_t line = 8 * CACHE_LINE / blocks->job->o.bits;
+  const uint32_t line = 8 * BETA_CACHE_LINE / blocks->job->o.bits;
   return units == 1 ? STRIP_COLUMNS : min_u32(STRIP_COLUMNS, divide_up(divide_up(blocks->streamed_rows, units), line) * line);
 }
 

@@ -8,6 +8,8 @@
 #include "kernels/epilogue.h"
 #include "kernels/method.h"
 
+#define BETA_CACHE_LINE 64u
+
 typedef struct beta_blocks {
   const struct beta_kernel *kernel;
   const struct beta_method *method;
@@ -15,7 +17,7 @@ typedef struct beta_blocks {
   struct beta_epilogue epilogue;
   beta_pair pair;
   bool hold_a;
-  bool narrow; /* B is held, and products of 16 bits are all that the epilogue needs */
+  bool narrow; /* products of 16 bits are all that the epilogue needs */
   uint32_t held_rows, streamed_rows; /* rows of the whole operands */
   uint32_t panel_rows;               /* held rows of a panel; a multiple of 8 */
   uint32_t panels;

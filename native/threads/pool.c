@@ -245,11 +245,15 @@ void beta_pool_run_dealt(struct beta_pool *pool, uint32_t seat, uint32_t first, 
   atomic_store(&pool->busy, false);
 }
 
+/* Rounded up: where units are few the first seats, the host's among them, have one. */
+void beta_pool_share(const struct beta_pool *pool, uint32_t units, uint32_t *ends) {
+  const uint32_t threads = beta_pool_threads(pool);
+  for (uint32_t i = 0; i < threads; i++) ends[i] = (uint32_t)(((uint64_t)units * (i + 1) + threads - 1) / threads);
+}
+
 void beta_pool_run(struct beta_pool *pool, uint32_t seat, uint32_t units, beta_pool_work work, void *context) {
   uint32_t ends[BETA_POOL_THREADS_MAX];
-  const uint32_t threads = beta_pool_threads(pool);
-  /* Rounded up: where units are few the first seats, the host's among them, have one. */
-  for (uint32_t i = 0; i < threads; i++) ends[i] = (uint32_t)(((uint64_t)units * (i + 1) + threads - 1) / threads);
+  beta_pool_share(pool, units, ends);
   beta_pool_run_dealt(pool, seat, 0, ends, work, context);
 }
 

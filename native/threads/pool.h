@@ -48,6 +48,9 @@ void beta_pool_run(struct beta_pool *pool, uint32_t seat, uint32_t units, beta_p
 void beta_pool_run_dealt(struct beta_pool *pool, uint32_t seat, uint32_t first, const uint32_t *ends, beta_pool_work work,
                          void *context);
 
+/* `ends`, one for each thread, as beta_pool_run deals. */
+void beta_pool_share(const struct beta_pool *pool, uint32_t units, uint32_t *ends);
+
 /*
  * Works on the pool's jobs until done(context) or, unless deadline_ns is 0, that moment of the monotonic clock; false says it
  * was the deadline. Between jobs the thread sleeps: whoever makes done() true calls beta_pool_wake() with the same seat

@@ -8,7 +8,7 @@ import { type DeviceInfo, deviceInfo } from './device-info.js';
 import { type Begun, beginEngine, type EngineProcess } from './engine-process.js';
 import { HostError } from './errors.js';
 import type { Frame } from './frames.js';
-import { HostedModel } from './hosted-model.js';
+import { type HostedModel, hostModel } from './hosted-model.js';
 import { checkSequence, type InputLimits } from './inputs.js';
 import { type Done, JobTable } from './job-table.js';
 import { Leases } from './leases.js';
@@ -200,7 +200,7 @@ export class EngineHost {
       (job) => ({ kind: 'describe', job, file }),
       (message, vocabulary) => ({ model: message.model!, body: vocabulary }),
     );
-    return HostedModel.from(model, body);
+    return hostModel(model, body);
   }
 
   /** Requests have the new model from the moment when the engine has it. */

@@ -4,7 +4,7 @@ import { type OutputShape, outputShape } from '../model/plan.js';
 import type { Task } from '../model/task.js';
 import type { TokenizerRules } from '../model/tokenizer.js';
 
-export interface ModelDescription {
+export interface ModelFacts {
   readonly name: string;
   readonly id: string;
   readonly file: string;
@@ -21,6 +21,9 @@ export interface ModelDescription {
     readonly hidden: number;
     readonly heads: number;
   };
+}
+
+export interface ModelDescription extends ModelFacts {
   readonly tokenizer: TokenizerRules;
   /** Bytes of each piece of the vocabulary; the pieces are in the body of the message, JSON lists of tokens one after another. */
   readonly vocabulary: readonly number[];

@@ -20,7 +20,6 @@
 #define TOGETHER_BEATS (UINT64_C(1) << 22)
 #define SHEETS_MAX 64u
 #define UNITS_MAX (UINT32_C(1) << 31)
-#define CACHE_LINE 64u
 
 struct sheet {
   const beta_blocks *blocks;
@@ -170,7 +169,7 @@ static void deal(struct beta_executor *executor) {
     executor->ends[d] = units;
   }
   if (executor->deals == threads) return;
-  for (uint32_t i = 0; i < threads; i++) executor->ends[i] = (uint32_t)(((uint64_t)units * (i + 1) + threads - 1) / threads);
+  beta_pool_share(executor->pool, units, executor->ends);
 }
 
 /* Makes the next panels the sheets of a job. */
@@ -194,10 +193,10 @@ static void begin_job(struct beta_executor *executor) {
  */
 #define FETCHED_LINES 512u
 static void fetch_rows(const beta_matrix *matrix, uint32_t k0, uint32_t k, uint32_t first, uint32_t end) {
-  const uint32_t lines = (beta_row_bytes(matrix, k0, k) + CACHE_LINE - 1) / CACHE_LINE;
+  const uint32_t lines = (beta_row_bytes(matrix, k0, k) + BETA_CACHE_LINE - 1) / BETA_CACHE_LINE;
   if (first >= end || (uint64_t)(end - first) * lines > FETCHED_LINES) return;
   for (uint32_t row = first; row < end; row++) {
-    for (uint32_t line = 0; line < lines; line++) __builtin_prefetch(matrix->row0 + row * matrix->stride + line * CACHE_LINE);
+    for (uint32_t line = 0; line < lines; line++) __builtin_prefetch(matrix->row0 + row * matrix->stride + line * BETA_CACHE_LINE);
   }
 }
 
@@ -263,7 +262,6 @@ bool beta_execute(struct beta_executor *executor, uint32_t seat, bool (*pause)(v
     end_job(executor);
   }
   for (uint32_t i = 0; i < executor->together.count; i++) beta_tile_count(&executor->tile[i], counters);
-  beta_execute_clear(executor);
   return true;
 }
 

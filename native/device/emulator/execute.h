@@ -17,7 +17,7 @@ void beta_executor_close(struct beta_executor *executor);
 /* The host has written this range of the window: any thread. */
 void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32_t bytes);
 
-/* Forgets QMMs that have begun and are not complete. The engine. */
+/* Forgets what has begun, complete or not: before the first of others begins. The engine. */
 void beta_execute_clear(struct beta_executor *executor);
 
 /* Whether another QMM can begin: one, or where several threads compute some that are executed as one job. The engine. */

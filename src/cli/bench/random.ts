@@ -6,3 +6,9 @@ export function random32(seed: number): () => number {
     return state;
   };
 }
+
+/** The same as whole numbers from 0 to below a limit. */
+export function randomBelow(seed: number): (limit: number) => number {
+  const random = random32(seed);
+  return (limit) => Math.floor((random() / 2 ** 32) * limit);
+}

@@ -2,7 +2,7 @@
 import { Device } from '../../../device/device.js';
 import type { Artifact } from '../../../model/artifact/read.js';
 import { type Sequence, Session } from '../../../runtime/session.js';
-import { random32 } from '../random.js';
+import { randomBelow } from '../random.js';
 import { median } from '../statistics.js';
 
 /** Sequences of a batch in process, as the daemon makes them. */
@@ -14,8 +14,7 @@ export function sentences(artifact: Artifact, words: number): string[] {
     'transfer ten dollars to my savings account please what is the weather in oslo tomorrow book a flight for two'.split(
       ' ',
     );
-  const random = random32(7);
-  const next = (limit: number) => Math.floor((random() / 2 ** 32) * limit);
+  const next = randomBelow(7);
   const texts = Array.from({ length: 256 }, () => {
     const count = Math.max(1, Math.round(words / 2) + next(words + 1));
     return Array.from({ length: count }, () => list[next(list.length)]).join(' ');
@@ -39,7 +38,7 @@ export class InProcess {
   readonly #session: Session;
   readonly #sequences: readonly Sequence[];
   // Not in turn: a mixture that comes again has a program of its own, and what is served hardly ever comes again.
-  readonly #random = random32(11);
+  readonly #next = randomBelow(11);
 
   constructor(artifact: Artifact, uri: string, texts: readonly string[]) {
     this.#device = Device.open(uri);
@@ -63,7 +62,7 @@ export class InProcess {
   }
 
   #measure(batch: number, seconds: number): { ms: number; cpu: number } {
-    const any = () => this.#sequences[Math.floor((this.#random() / 2 ** 32) * this.#sequences.length)]!;
+    const any = () => this.#sequences[this.#next(this.#sequences.length)]!;
     const run = () => this.#session.run(Array.from({ length: batch }, any)).times.total;
     const times: number[] = [];
     // As long again before anything counts: until every length has its programs, and the code that runs them is compiled.

@@ -1,7 +1,7 @@
 /** Load on a model topic, with latencies that leave nothing out: in an open loop they count from when a request was due, not from when it got away. */
 import { type Connection, closeConnection, connectBroker } from '../../../client/connection.js';
 import { SendWindow } from '../../../client/send-window.js';
-import { random32 } from '../random.js';
+import { randomBelow } from '../random.js';
 
 export interface LoadResult {
   /** Milliseconds of every answer. */
@@ -24,7 +24,7 @@ export class Load {
   readonly #window: SendWindow;
   readonly #reply: string;
   readonly #due = new Map<string, number>();
-  readonly #random = random32(13);
+  readonly #next = randomBelow(13);
   #sequence = 0;
   #latencies: number[] = [];
   #computed: number[] = [];
@@ -146,7 +146,7 @@ export class Load {
     this.#due.set(id, due);
     const properties = { responseTopic: this.#reply, correlationData: Buffer.from(id) };
     // Not in turn: batches of the same sentences would come again and again.
-    const payload = payloads[Math.floor((this.#random() / 2 ** 32) * payloads.length)]!;
+    const payload = payloads[this.#next(payloads.length)]!;
     void this.#window.publish(topic, payload, { properties });
   }
 
