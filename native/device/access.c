@@ -130,10 +130,18 @@ static int check_range(const beta_device *device, uint32_t offset, uint32_t byte
                    (unsigned)bytes, (unsigned)offset, (unsigned long long)device->window_bytes);
 }
 
-int beta_sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes) {
+static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes, bool lasting) {
   const int refused = check_range(device, offset, bytes);
   if (refused != 0 || device->ops->sync_for_device == NULL) return refused;
-  return device->ops->sync_for_device(device, offset, bytes);
+  return device->ops->sync_for_device(device, offset, bytes, lasting);
+}
+
+int beta_sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes) {
+  return sync_for_device(device, offset, bytes, true);
+}
+
+int beta_sync_computed(beta_device *device, uint32_t offset, uint32_t bytes) {
+  return sync_for_device(device, offset, bytes, false);
 }
 
 int beta_sync_for_cpu(beta_device *device, uint32_t offset, uint32_t bytes) {

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <stdbool.h>
+
 #include "beta.h"
 
 struct beta_device_ops {
@@ -29,8 +31,11 @@ struct beta_device_ops {
   int (*alive)(beta_device *device);
   /* What its interrupts did. NULL where there are none that could get lost. */
   void (*irq_counts)(beta_device *device, struct beta_irq_counts *counts);
-  /* Cache maintenance: 0 or a negative errno. NULL where device and CPU share their caches. */
-  int (*sync_for_device)(beta_device *device, uint32_t offset, uint32_t bytes);
+  /*
+   * Cache maintenance: 0 or a negative errno. NULL where device and CPU share their caches. `lasting`: the bytes were uploaded to stay; else
+   * they were computed, and are soon written again.
+   */
+  int (*sync_for_device)(beta_device *device, uint32_t offset, uint32_t bytes, bool lasting);
   int (*sync_for_cpu)(beta_device *device, uint32_t offset, uint32_t bytes);
 };
 
@@ -47,6 +52,9 @@ struct beta_device {
   int gone;              /* negative errno, once the device was found to be gone; its registers are not touched any more */
   const struct beta_vector_kernel *vector; /* of the vector steps; NULL for the fastest */
 };
+
+/* beta_sync_for_device() of what the CPU computed, and will again: nothing that is worth keeping. */
+int beta_sync_computed(beta_device *device, uint32_t offset, uint32_t bytes);
 
 /*
  * An option of a device URI: a number from min to max, or one of `choices` (NULL at the end), which are numbered from 0.

@@ -70,7 +70,7 @@ static uint32_t fill_ring(struct runner *r, uint32_t first, uint32_t count, int 
   const uint32_t part = count < entries - slot ? count : entries - slot;
   const uint32_t off = r->run->ring_off + slot * (uint32_t)sizeof(beta_descriptor), bytes = part * (uint32_t)sizeof(beta_descriptor);
   memcpy((uint8_t *)beta_window(r->device) + off, r->program->descriptors + first, bytes);
-  *failed = beta_sync_for_device(r->device, off, bytes);
+  *failed = beta_sync_computed(r->device, off, bytes);
   r->run->tail += part;
   return part;
 }
@@ -118,7 +118,7 @@ static int perform(struct runner *r, const beta_operation *o, double **spent) {
       run->record = o->first + failed;
       return refused;
     }
-    case BETA_OPERATION_SYNC_FOR_DEVICE: *spent = &run->sync_ns; return beta_sync_for_device(r->device, o->first, o->count);
+    case BETA_OPERATION_SYNC_FOR_DEVICE: *spent = &run->sync_ns; return beta_sync_computed(r->device, o->first, o->count);
     default: *spent = &run->sync_ns; return beta_sync_for_cpu(r->device, o->first, o->count);
   }
 }

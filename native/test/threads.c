@@ -112,21 +112,38 @@ static void test_claim(void) {
   beta_close(device);
 }
 
-/* Waits that end in the middle of a descriptor: on time, and whoever takes it up finishes it, as one long wait does. */
-static void test_waits(uint32_t threads, uint32_t wait_us, uint64_t *hash) {
+/* Streams to wait for: a large product, and so many heads that they are dealt whole. */
+enum stream { LARGE, HEADS };
+#define HEAD_COUNT 62u
+
+static uint32_t put_stream(beta_device *device, enum stream stream) {
+  if (stream == LARGE) {
+    const beta_descriptor large = product(200, 250, 8192, O_OFF), small = product(3, 5, 100, O_OFF + 0x100000);
+    put_descriptor(device, LOG2, 0, &large);
+    put_descriptor(device, LOG2, 1, &small);
+    return 2;
+  }
+  for (uint32_t i = 0; i < HEAD_COUNT; i++) {
+    beta_descriptor head = product(128, 120, 64, O_OFF + i * 0x10000);
+    head.a_off += i * 0x4000;
+    put_descriptor(device, LOG2, i, &head);
+  }
+  return HEAD_COUNT;
+}
+
+/* Waits that end in the middle of them: on time, and whoever takes them up finishes them, as one long wait does. */
+static void test_waits(uint32_t threads, uint32_t wait_us, enum stream stream, uint64_t *hash) {
   beta_device *device = open_threads(threads);
-  const beta_descriptor large = product(200, 250, 8192, O_OFF), small = product(3, 5, 100, O_OFF + 0x100000);
   fill(device);
   start(device, LOG2);
-  put_descriptor(device, LOG2, 0, &large);
-  put_descriptor(device, LOG2, 1, &small);
-  beta_kick(device, 2);
+  const uint32_t count = put_stream(device, stream);
+  beta_kick(device, count);
   uint32_t late = 0, timeouts = 0;
   int outcome;
   const uint64_t deadline = now_us() + 100 * SECOND;
   do {
     const uint64_t began = now_us();
-    outcome = beta_wait(device, 2, wait_us);
+    outcome = beta_wait(device, count, wait_us);
     if (now_us() - began > wait_us + SECOND) late++; /* a block of work under an emulated CPU takes long */
     if (outcome == BETA_WAIT_TIMEOUT) timeouts++;
     if (timeouts % 4 == 3) sleep_us(3000); /* so that the engine's thread takes over now and then */
@@ -137,8 +154,8 @@ static void test_waits(uint32_t threads, uint32_t wait_us, uint64_t *hash) {
     printf("# outcome %d, %u waits ended late, %s bytes\n", outcome, late, found == *hash ? "the same" : "other");
   }
   check(outcome == BETA_WAIT_DONE && late == 0 && found == *hash,
-        "%u threads, waits of %u us: %u of them end in the middle of a product and change nothing", threads, wait_us,
-        timeouts);
+        "%u threads, waits of %u us: %u of them end in the middle of %s and change nothing", threads, wait_us, timeouts,
+        stream == LARGE ? "a product" : "heads");
   beta_close(device);
 }
 
@@ -256,11 +273,13 @@ static void test_crowd(uint32_t threads) {
 }
 
 int main(void) {
-  uint64_t hash = 0;
+  uint64_t hash = 0, heads = 0;
   for (size_t t = 0; t < COUNTS; t++) {
     test_polling(thread_counts[t]);
-    test_waits(thread_counts[t], 100 * SECOND, &hash);
-    test_waits(thread_counts[t], 300, &hash);
+    test_waits(thread_counts[t], 100 * SECOND, LARGE, &hash);
+    test_waits(thread_counts[t], 300, LARGE, &hash);
+    test_waits(thread_counts[t], 100 * SECOND, HEADS, &heads);
+    test_waits(thread_counts[t], 10, HEADS, &heads);
     test_crowd(thread_counts[t]);
   }
   test_inline();

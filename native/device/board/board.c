@@ -97,7 +97,8 @@ static void irq_counts(beta_device *device, struct beta_irq_counts *counts) {
   *counts = (struct beta_irq_counts){.taken = board->uio.taken, .missed = board->uio.missed, .lost = board->lost};
 }
 
-static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes) {
+static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes, bool lasting) {
+  (void)lasting; /* caches are the same to all bytes */
   return beta_dma_sync_for_device(&((struct board *)device)->dma, offset, bytes);
 }
 

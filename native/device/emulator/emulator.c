@@ -36,8 +36,8 @@ static void close_emulator(beta_device *device) {
 }
 
 /* CPU and engine share their caches; what matters is which bytes the host has written. */
-static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes) {
-  beta_executor_announce(((struct emulator *)device)->executor, offset, bytes);
+static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes, bool lasting) {
+  beta_executor_announce(((struct emulator *)device)->executor, offset, bytes, lasting);
   return 0;
 }
 

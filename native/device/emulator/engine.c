@@ -5,7 +5,6 @@
 #include "threads/spin.h"
 
 #define RUN (BETA_CTRL_RUN_MASK << BETA_CTRL_RUN_SHIFT)
-#define DESCRIPTOR_WORK 1024u /* beats that take as long as a descriptor without any, roughly */
 #define DESCRIPTOR_BEATS ((uint32_t)sizeof(beta_descriptor) / BETA_BEAT_BYTES)
 
 bool beta_engine_acquire(struct emulator *emulator, uint32_t who) {
@@ -188,7 +187,7 @@ static bool is_late(const struct turn *turn) {
 static bool must_pause(void *context) { return is_ended(context) || is_late(context); }
 
 /* What the session has done, in beats; a descriptor counts as some. */
-static uint32_t work_of(const struct session *session) { return session->counters.beats + session->head * DESCRIPTOR_WORK; }
+static uint32_t work_of(const struct session *session) { return session->counters.beats + session->head * BETA_DESCRIPTOR_BEATS; }
 
 /* Between two descriptors: what costs more than a small one is done once in a while. */
 static bool must_leave(struct turn *turn) {

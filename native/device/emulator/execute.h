@@ -9,13 +9,15 @@
  * attention. About two milliseconds of the slowest kernel, half a microsecond to some microseconds of the fastest.
  */
 #define BETA_UNASKED_BEATS (UINT64_C(1) << 20)
+/* Beats that take as long as a descriptor without any, roughly. */
+#define BETA_DESCRIPTOR_BEATS 1024u
 
 /* NULL with errno set when memory cannot be had. The pool is the caller's to close, after the executor. */
 struct beta_executor *beta_executor_open(const struct beta_kernel *kernel, uint8_t *window, struct beta_pool *pool);
 void beta_executor_close(struct beta_executor *executor);
 
-/* The host has written this range of the window: any thread. */
-void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32_t bytes);
+/* The host has written this range of the window, and whether it is to last: any thread. */
+void beta_executor_announce(struct beta_executor *executor, uint32_t off, uint32_t bytes, bool lasting);
 
 /* Forgets what has begun, complete or not: before the first of others begins. The engine. */
 void beta_execute_clear(struct beta_executor *executor);

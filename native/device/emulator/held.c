@@ -12,13 +12,19 @@
 #define ENTRIES 4096u
 #define BYTES_MAX ((size_t)256 << 20)
 #define PENDING_MAX 256u /* announcements between two descriptors before they are merged into one range */
-#define RANGES_MAX 256u  /* announced ranges that are remembered apart */
+#define RANGES_MAX 256u  /* lasting ranges that are remembered apart */
+#define RANGE_MIN 4096u  /* what is left of one that is cut, if it is to be remembered: no operand worth keeping is as small */
 #define ALIGN 64u
 #define BUCKETS 1024u    /* of keys, and of units of 64 KiB of the window */
 #define NONE UINT16_MAX
 
 struct range {
   uint64_t begin, end;
+};
+
+struct pending {
+  struct range range;
+  bool lasting;
 };
 
 struct beta_held {
@@ -33,13 +39,13 @@ struct beta_held {
   uint16_t first[BUCKETS], next[ENTRIES];
   uint32_t touching[BUCKETS];
 
-  /* Disjoint announced ranges, the engine thread's copy. */
-  struct range announced[RANGES_MAX];
-  uint32_t announced_count;
+  /* Disjoint ranges that the host has announced to last, and that nobody has written to since; the engine thread's copy. */
+  struct range lasting[RANGES_MAX];
+  uint32_t lasting_count;
 
   _Atomic bool has_pending;
   pthread_mutex_t lock; /* guards what follows */
-  struct range pending[PENDING_MAX];
+  struct pending pending[PENDING_MAX];
   uint32_t pending_count;
 };
 
@@ -62,18 +68,18 @@ static void widen(struct range *range, struct range by) {
   if (by.end > range->end) range->end = by.end;
 }
 
-void beta_held_announce(struct beta_held *held, uint32_t off, uint32_t bytes) {
+void beta_held_announce(struct beta_held *held, uint32_t off, uint32_t bytes, bool lasting) {
   if (bytes == 0) return;
   const struct range range = {off, (uint64_t)off + bytes};
   pthread_mutex_lock(&held->lock);
-  struct range *last = held->pending_count == 0 ? NULL : &held->pending[held->pending_count - 1];
-  if (last != NULL && range.begin <= last->end && range.end >= last->begin) {
-    widen(last, range);
+  struct pending *last = held->pending_count == 0 ? NULL : &held->pending[held->pending_count - 1];
+  if (last != NULL && last->lasting == lasting && range.begin <= last->range.end && range.end >= last->range.begin) {
+    widen(&last->range, range);
   } else if (held->pending_count < PENDING_MAX) {
-    held->pending[held->pending_count++] = range;
+    held->pending[held->pending_count++] = (struct pending){range, lasting};
   } else {
-    /* Too many to tell apart. Invalidating more than was written is right; announcing more is not: see refresh(). */
-    widen(last, range);
+    /* Too many to tell apart. Invalidating more than was written is right; what lasts is not told then: see refresh(). */
+    widen(&last->range, range);
   }
   atomic_store(&held->has_pending, true);
   pthread_mutex_unlock(&held->lock);
@@ -126,7 +132,8 @@ static void drop(struct beta_held *held, uint32_t index) {
   link_entry(held, index);
 }
 
-void beta_held_overwrite(struct beta_held *held, uint64_t off, uint64_t end) {
+/* Drops the entries that lie in [off, end). */
+static void invalidate(struct beta_held *held, uint64_t off, uint64_t end) {
   const uint32_t first = (uint32_t)off, last = (uint32_t)(end - 1);
   if (!may_touch(held, first, last)) return;
   /* Most outputs touch no kept operand: one pass that compilers turn into vector code says so. */
@@ -138,14 +145,35 @@ void beta_held_overwrite(struct beta_held *held, uint64_t off, uint64_t end) {
   }
 }
 
-/* Adds a range to the announced ones, joining those it meets. A range that finds no place is forgotten: slower, never wrong. */
+/* A range that finds no place is forgotten: slower, never wrong. */
 static void remember(struct beta_held *held, struct range range) {
-  for (uint32_t i = held->announced_count; i-- > 0;) {
-    if (held->announced[i].begin > range.end || held->announced[i].end < range.begin) continue;
-    widen(&range, held->announced[i]);
-    held->announced[i] = held->announced[--held->announced_count];
+  if (held->lasting_count < RANGES_MAX) held->lasting[held->lasting_count++] = range;
+}
+
+/* Adds a range to the lasting ones, joining those it meets. */
+static void join(struct beta_held *held, struct range range) {
+  for (uint32_t i = held->lasting_count; i-- > 0;) {
+    if (held->lasting[i].begin > range.end || held->lasting[i].end < range.begin) continue;
+    widen(&range, held->lasting[i]);
+    held->lasting[i] = held->lasting[--held->lasting_count];
   }
-  if (held->announced_count < RANGES_MAX) held->announced[held->announced_count++] = range;
+  remember(held, range);
+}
+
+/* Takes a range away from the lasting ones. */
+static void cut(struct beta_held *held, struct range range) {
+  for (uint32_t i = held->lasting_count; i-- > 0;) {
+    const struct range one = held->lasting[i];
+    if (one.begin >= range.end || one.end <= range.begin) continue;
+    held->lasting[i] = held->lasting[--held->lasting_count];
+    if (range.begin >= one.begin + RANGE_MIN) remember(held, (struct range){one.begin, range.begin});
+    if (one.end >= range.end + RANGE_MIN) remember(held, (struct range){range.end, one.end});
+  }
+}
+
+void beta_held_overwrite(struct beta_held *held, uint64_t off, uint64_t end) {
+  invalidate(held, off, end);
+  cut(held, (struct range){off, end});
 }
 
 void beta_held_refresh(struct beta_held *held) {
@@ -153,17 +181,20 @@ void beta_held_refresh(struct beta_held *held) {
   pthread_mutex_lock(&held->lock);
   const bool merged = held->pending_count == PENDING_MAX; /* the last range may cover bytes that nobody announced */
   for (uint32_t i = 0; i < held->pending_count; i++) {
-    beta_held_overwrite(held, held->pending[i].begin, held->pending[i].end);
-    if (!merged || i + 1 < held->pending_count) remember(held, held->pending[i]);
+    const struct pending *pending = &held->pending[i];
+    invalidate(held, pending->range.begin, pending->range.end);
+    if (merged && i + 1 == held->pending_count) continue;
+    if (pending->lasting) join(held, pending->range);
+    else cut(held, pending->range);
   }
   held->pending_count = 0;
   atomic_store(&held->has_pending, false);
   pthread_mutex_unlock(&held->lock);
 }
 
-static bool is_announced(const struct beta_held *held, uint64_t begin, uint64_t end) {
-  for (uint32_t i = 0; i < held->announced_count; i++) {
-    if (held->announced[i].begin <= begin && end <= held->announced[i].end) return true;
+bool beta_held_lasts(const struct beta_held *held, uint64_t begin, uint64_t end) {
+  for (uint32_t i = 0; i < held->lasting_count; i++) {
+    if (held->lasting[i].begin <= begin && end <= held->lasting[i].end) return true;
   }
   return false;
 }
@@ -178,7 +209,7 @@ static uint32_t index_of(const struct beta_held *held, const struct beta_held_ke
 const uint8_t *beta_held_find(struct beta_held *held, const struct beta_held_key *key, size_t bytes, uint8_t **room) {
   *room = NULL;
   const uint64_t end = key->off + (uint64_t)(key->rows - 1) * key->stride + key->row_bytes;
-  if (!is_announced(held, key->off, end)) return NULL;
+  if (!beta_held_lasts(held, key->off, end)) return NULL;
   const uint32_t index = index_of(held, key);
   if (index < held->count && held->bytes[index] != NULL) return held->bytes[index];
   if (index == held->count) { /* the first use: operands that are used once are not worth their memory */

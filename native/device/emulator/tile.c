@@ -42,7 +42,8 @@ void beta_tile_resolve(struct beta_tile *tile, const beta_descriptor *d, uint8_t
       .n0 = d->n0,
   };
   job->table = job->o.bits == 32 ? NULL : window + d->e_off;
-  tile->beats = (uint64_t)job->m * job->n * blocks_of(job) * (job->a.bits * job->b.bits);
+  tile->products = (uint64_t)job->m * job->n * blocks_of(job);
+  tile->beats = tile->products * (job->a.bits * job->b.bits);
   tile->a = area(d->a_off, d->m, d->a_stride, beta_row_bytes(&job->a, d->k0, d->k));
   tile->b = area(d->b_off, d->n, d->b_stride, beta_row_bytes(&job->b, d->k0, d->k));
   tile->o = output_of(d, &job->o);
@@ -84,22 +85,34 @@ static bool disturbs(const struct beta_tile *writer, const struct beta_tile *rea
   return areas_meet(&writer->o, &reader->a) || areas_meet(&writer->o, &reader->b) || areas_meet(&writer->o, &reader->table);
 }
 
-/* As a rule ranges are all that has to be compared, and of heads that write the same rows their outputs. */
+static bool extents_disturb(const struct beta_extent *extent, const struct beta_tile *one, const struct beta_area *reads) {
+  return ranges_meet(&one->o, &extent->read) || ranges_meet(reads, &extent->written);
+}
+
+/* As a rule ranges are all that has to be compared, and of heads that write the same rows the outputs of their sequence. */
 bool beta_together_take(struct beta_together *together) {
   const struct beta_tile *one = &together->tile[together->count];
+  struct beta_extent *last = &together->last, *before = &together->before;
   struct beta_area reads = one->a;
   widen(&reads, &one->b);
   widen(&reads, &one->table);
-  const bool disturb = ranges_meet(&one->o, &together->read) || ranges_meet(&reads, &together->written);
-  const bool interleave = ranges_meet(&one->o, &together->written);
-  for (uint32_t i = 0; i < together->count && (disturb || interleave); i++) {
-    const struct beta_tile *other = &together->tile[i];
-    if (areas_meet(&one->o, &other->o)) return false;
-    if (disturb && (disturbs(one, other) || disturbs(other, one))) return false;
+  const bool disturb = extents_disturb(last, one, &reads) || extents_disturb(before, one, &reads);
+  const bool back = ranges_meet(&one->o, &before->written), interleave = back || ranges_meet(&one->o, &last->written);
+  if (disturb || interleave) {
+    for (uint32_t i = disturb || back ? 0 : together->since; i < together->count; i++) {
+      const struct beta_tile *other = &together->tile[i];
+      if (areas_meet(&one->o, &other->o)) return false;
+      if (disturb && (disturbs(one, other) || disturbs(other, one))) return false;
+    }
+  } else {
+    widen(&before->read, &last->read);
+    widen(&before->written, &last->written);
+    *last = (struct beta_extent){0};
+    together->since = together->count;
   }
   together->interleaved = together->interleaved || interleave;
-  widen(&together->read, &reads);
-  widen(&together->written, &one->o);
+  widen(&last->read, &reads);
+  widen(&last->written, &one->o);
   together->count++;
   return true;
 }

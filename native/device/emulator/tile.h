@@ -1,9 +1,9 @@
-/* One validated QMM: where its bytes lie, what it costs, and whether another may run beside it. Private to the emulator. */
+/* One validated QMM: where its bytes lie, what it costs, and whether others may run beside it. Private to the emulator. */
 #ifndef BETA_EMULATOR_TILE_H
 #define BETA_EMULATOR_TILE_H
 
 #include "device/emulator/engine.h"
-#include "kernels/blocks.h"
+#include "kernels/kernel.h"
 
 /* Pieces of `bytes` bytes, `stride` apart, the first at `off`, the last before `end`. Nothing where `end` is 0. */
 struct beta_area {
@@ -13,9 +13,9 @@ struct beta_area {
 
 struct beta_tile {
   beta_qmm job;
-  beta_blocks blocks; /* cut() fills them */
   struct beta_area a, b, table, o;
-  uint64_t beats; /* products of 128 bits that it is made of */
+  uint64_t products; /* of blocks: whatever their formats */
+  uint64_t beats;    /* products of 128 bits that these are made of */
 };
 
 void beta_tile_resolve(struct beta_tile *tile, const beta_descriptor *descriptor, uint8_t *window);
@@ -23,11 +23,18 @@ void beta_tile_resolve(struct beta_tile *tile, const beta_descriptor *descriptor
 /* Adds a QMM that is complete. */
 void beta_tile_count(const struct beta_tile *tile, struct beta_counters *counters);
 
+/* Ranges that hold everything that some tiles read, and their outputs. */
+struct beta_extent {
+  struct beta_area read, written;
+};
+
 /* Tiles that run at the same time: none writes what another reads or writes. */
 struct beta_together {
   const struct beta_tile *tile;
   uint32_t count;
-  struct beta_area read, written; /* ranges that hold everything they read, and their outputs */
+  /* Of the last tiles, from number `since` on, and of those before them: the outputs of one sequence lie among each other, apart from the next one's. */
+  struct beta_extent last, before;
+  uint32_t since;
   bool interleaved; /* outputs lie side by side in the same rows, as those of heads do */
 };
 

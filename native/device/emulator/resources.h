@@ -1,0 +1,29 @@
+/* What the QMMs that begin together share: the kernel, the threads and what each has to itself, and the operands that are kept. */
+#ifndef BETA_EMULATOR_RESOURCES_H
+#define BETA_EMULATOR_RESOURCES_H
+
+#include <stdint.h>
+
+#include "device/emulator/held.h"
+#include "kernels/blocks.h"
+#include "threads/pool.h"
+
+/* What a thread has to itself, by its seat. */
+struct beta_place {
+  _Alignas(128) uint8_t *scratch;
+  uint8_t *panel;
+  uint64_t laid; /* which sheet's panel is there (sheets.c) */
+  uint64_t ran;  /* the sheet and the strip of the last unit */
+  uint32_t strip;
+  uint64_t unasked; /* beats since the last question whether to pause (execute.c) */
+};
+
+struct beta_resources {
+  const struct beta_kernel *kernel;
+  uint8_t *window;
+  struct beta_pool *pool;
+  struct beta_held *held;
+  struct beta_place place[BETA_POOL_THREADS_MAX];
+};
+
+#endif
