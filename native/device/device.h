@@ -53,9 +53,6 @@ struct beta_device {
   const struct beta_vector_kernel *vector; /* of the vector steps; NULL for the fastest */
 };
 
-/* beta_sync_for_device() of what the CPU computed, and will again: nothing that is worth keeping. */
-int beta_sync_computed(beta_device *device, uint32_t offset, uint32_t bytes);
-
 /*
  * An option of a device URI: a number from min to max, or one of `choices` (NULL at the end), which are numbered from 0.
  * `value` holds the default and is overwritten when the option is given.

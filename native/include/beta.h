@@ -89,9 +89,11 @@ BETA_API void beta_irq_counts(beta_device *device, struct beta_irq_counts *count
 
 /*
  * Cache maintenance of a window range before the engine reads it, and before the CPU reads what the engine wrote. The
- * emulator also learns from the first which operands changed. Returns 0 or -EINVAL (outside the window).
+ * emulator also learns from the first which operands changed, and from its second name that they were computed and are about to
+ * change again: it keeps uploaded operands, weights as a rule, in a layout of its own. Returns 0 or -EINVAL (outside the window).
  */
 BETA_API int beta_sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes);
+BETA_API int beta_sync_computed(beta_device *device, uint32_t offset, uint32_t bytes);
 BETA_API int beta_sync_for_cpu(beta_device *device, uint32_t offset, uint32_t bytes);
 
 /*

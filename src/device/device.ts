@@ -146,7 +146,7 @@ export class Device {
       }
       const part = Math.min(space, end - next);
       const tail = this.#ring.write(descriptors, next, part);
-      this.#ring.forEachWritten(part, (off, bytes) => this.#native.syncForDevice(off, bytes));
+      this.#ring.forEachWritten(part, (off, bytes) => this.#native.syncComputed(off, bytes));
       this.#native.kick(tail);
       next += part;
     }
@@ -179,6 +179,11 @@ export class Device {
   /** Makes what the CPU wrote in a range visible to the engine. */
   syncForDevice(off: number, bytes: number): void {
     this.#native.syncForDevice(off, bytes);
+  }
+
+  /** The same for operands that are computed anew for every product: an emulator does not keep them in a layout of its own. */
+  syncComputed(off: number, bytes: number): void {
+    this.#native.syncComputed(off, bytes);
   }
 
   /** Makes what the engine wrote in a range visible to the CPU. */

@@ -106,6 +106,11 @@ export class NativeDevice {
     if (code !== 0) throw this.#failure('syncForDevice', code);
   }
 
+  syncComputed(offset: number, bytes: number): void {
+    const code = this.#library.syncComputed(this.#open(), offset, bytes);
+    if (code !== 0) throw this.#failure('syncComputed', code);
+  }
+
   /** Cache maintenance before the CPU reads a range that the engine wrote. Throws NativeError outside the window. */
   syncForCpu(offset: number, bytes: number): void {
     const code = this.#library.syncForCpu(this.#open(), offset, bytes);

@@ -27,6 +27,7 @@ export interface Library {
   kick(device: Pointer, tail: number): void;
   wait(device: Pointer, sequence: number, timeoutUs: number): number;
   syncForDevice(device: Pointer, offset: number, bytes: number): number;
+  syncComputed(device: Pointer, offset: number, bytes: number): number;
   syncForCpu(device: Pointer, offset: number, bytes: number): number;
   vectorRun(device: Pointer, records: Uint8Array, count: number, failed: [number]): number;
   programLoad(
@@ -85,6 +86,7 @@ export function loadLibrary(path: string): Library {
     kick: handle.func('void beta_kick(void *device, uint32_t tail)'),
     wait: handle.func('int beta_wait(void *device, uint32_t sequence, uint32_t timeout_us)'),
     syncForDevice: handle.func('int beta_sync_for_device(void *device, uint32_t offset, uint32_t bytes)'),
+    syncComputed: handle.func('int beta_sync_computed(void *device, uint32_t offset, uint32_t bytes)'),
     syncForCpu: handle.func('int beta_sync_for_cpu(void *device, uint32_t offset, uint32_t bytes)'),
     vectorRun: handle.func(
       'int beta_vector_run(void *device, const void *records, uint32_t count, _Out_ uint32_t *failed)',

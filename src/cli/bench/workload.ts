@@ -68,7 +68,7 @@ export class Workload {
       const group = this.#groups[this.#next]!;
       this.#next = (this.#next + 1) % this.#groups.length;
       if (group.sequence !== undefined) this.#device.wait(group.sequence);
-      this.#device.syncForDevice(group.activations.off, group.activations.bytes);
+      this.#device.syncComputed(group.activations.off, group.activations.bytes);
       group.sequence = this.#device.submit(this.#descriptors, group.first, group.count);
     }
     this.#device.wait(this.#device.submitted);
