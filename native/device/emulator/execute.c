@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,19 +33,19 @@ struct beta_executor {
   struct beta_resources resources;
 
   /* The QMMs that have begun. */
-  struct beta_tile tile[TILES_MAX];
   struct beta_together together;
+  struct beta_tile tile[TILES_MAX];
   bool small; /* all of them are */
   uint64_t beats; /* of all of them */
 
   /* The job: of whole tiles, or of sheets. */
   bool running, whole;
-  struct beta_sheets sheets;
-  uint32_t ends[BETA_POOL_THREADS_MAX]; /* of the seats */
-  uint32_t next; /* what is left of the job begins here */
+  uint32_t next; /* what is left of it begins here */
   _Atomic uint32_t left_out; /* the first unit that a pause left out, UINT32_MAX for none */
   bool (*pause)(void *context);
   void *context;
+  struct beta_sheets sheets;
+  uint32_t ends[BETA_POOL_THREADS_MAX]; /* of the seats */
 };
 
 void beta_execute_clear(struct beta_executor *executor) {
@@ -137,9 +138,18 @@ static bool is_left_out(struct beta_executor *executor, uint32_t at, struct beta
   return true;
 }
 
+/* What a thread reads before its first unit of a job. */
+#define FETCHED_TILES 3u
+static void fetch_job(const struct beta_executor *executor) {
+  beta_fetch(&executor->small, offsetof(struct beta_executor, sheets) - offsetof(struct beta_executor, small));
+  beta_fetch(executor->tile, FETCHED_TILES * sizeof *executor->tile);
+  beta_sheets_fetch(&executor->sheets);
+}
+
 static void run_unit(void *context, uint32_t at, uint32_t seat) {
   struct beta_executor *executor = context;
   struct beta_place *place = &executor->resources.place[seat];
+  fetch_job(executor);
   if (is_left_out(executor, at, place)) return;
   if (executor->whole) run_tile(&executor->tile[at], &executor->resources, place);
   else beta_sheets_run(&executor->sheets, at, seat);

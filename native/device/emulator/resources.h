@@ -26,4 +26,10 @@ struct beta_resources {
   struct beta_place place[BETA_POOL_THREADS_MAX];
 };
 
+/* Asks for the lines of a piece of memory, before they are needed. */
+static inline void beta_fetch(const void *from, size_t bytes) {
+  const uintptr_t first = (uintptr_t)from / BETA_CACHE_LINE, last = ((uintptr_t)from + bytes - 1) / BETA_CACHE_LINE;
+  for (uintptr_t line = first; line <= last; line++) __builtin_prefetch((const void *)(line * BETA_CACHE_LINE));
+}
+
 #endif

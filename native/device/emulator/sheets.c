@@ -1,5 +1,6 @@
 #include "device/emulator/sheets.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define UNITS_MAX (UINT32_C(1) << 31)
@@ -147,6 +148,15 @@ static const uint8_t *panel_of(const struct beta_sheets *sheets, uint32_t d, uin
   beta_hold_panel(sheet->blocks, sheet->panel, place->panel);
   place->laid = sheets->serial + s;
   return place->panel;
+}
+
+/* Of the first sheets: as a rule there are no more. */
+#define FETCHED_SHEETS 3u
+void beta_sheets_fetch(const struct beta_sheets *sheets) {
+  beta_fetch(sheets, offsetof(struct beta_sheets, sheet) + FETCHED_SHEETS * sizeof *sheets->sheet);
+  beta_fetch(sheets->first[0], FETCHED_SHEETS * sizeof **sheets->first);
+  beta_fetch(sheets->first[1], FETCHED_SHEETS * sizeof **sheets->first);
+  beta_fetch(sheets->blocks, FETCHED_SHEETS * sizeof *sheets->blocks);
 }
 
 void beta_sheets_run(struct beta_sheets *sheets, uint32_t unit, uint32_t seat) {

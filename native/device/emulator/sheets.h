@@ -19,12 +19,12 @@ struct beta_sheet {
 /* A job. Units are numbered deal by deal, in a deal sheet by sheet: first[d][s] is the number of the first of sheet s in deal d. */
 struct beta_sheets {
   struct beta_resources *resources;
-  beta_blocks blocks[BETA_SHEETS_MAX]; /* of its tiles */
-  struct beta_sheet sheet[BETA_SHEETS_MAX];
   uint32_t count, deals;
   uint64_t serial; /* of the job's first sheet, among all sheets there have been: 0 is none */
+  struct beta_sheet sheet[BETA_SHEETS_MAX];
   uint32_t first[BETA_POOL_THREADS_MAX][BETA_SHEETS_MAX];
   uint32_t ends[BETA_POOL_THREADS_MAX]; /* of the seats */
+  beta_blocks blocks[BETA_SHEETS_MAX];  /* of its tiles */
 
   uint32_t tile, panel; /* panels before `panel` of tile number `tile` are done or among the sheets */
 };
@@ -34,6 +34,9 @@ void beta_sheets_clear(struct beta_sheets *sheets);
 
 /* Makes the next panels the job; false where none are left. */
 bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *together);
+
+/* Asks for what a thread reads before its first unit of a job: another core has written it, and lines come one after another otherwise. */
+void beta_sheets_fetch(const struct beta_sheets *sheets);
 
 /* Runs one unit of the job. */
 void beta_sheets_run(struct beta_sheets *sheets, uint32_t unit, uint32_t seat);
