@@ -9,6 +9,12 @@ import { OperationWriter } from './operations.js';
 import type { Program } from './program.js';
 import type { Schedule, ScheduleOptions } from './schedule.js';
 
+/**
+ * Results of the engine that the steps of one operation read, at most. Where engine and CPU are one, all of them are made before the
+ * first step runs, and what does not fit the second-level cache has left it by then.
+ */
+const JOINED_BYTES = 2 ** 20;
+
 type Emitted = Pick<Program, 'descriptors' | 'steps' | 'operations' | 'graph' | 'schedule'>;
 
 /**
@@ -42,6 +48,7 @@ class Emitter {
   /** Steps that have not been written yet: the next operation. For each node the number of the operation it came into, from 1 on. */
   #joined: GraphNode[] = [];
   #needed = 0;
+  #bytes = 0;
   readonly #group: Int32Array;
   #groups = 1;
 
@@ -69,13 +76,15 @@ class Emitter {
     if (!this.#joins(node, needed)) this.#run();
     this.#joined.push(node);
     this.#needed = Math.max(this.#needed, needed);
+    this.#bytes += bytesOf(node);
     this.#group[index] = this.#groups;
   }
 
   /** Whether a step may run beside those before it. What lies between two of them that are no neighbours would have ended the operation. */
-  #joins({ meets }: GraphNode, needed: number): boolean {
+  #joins(node: GraphNode, needed: number): boolean {
     if (this.#overlap && needed > Math.max(this.#waited, this.#needed)) return false;
-    return meets.every((earlier) => this.#group[earlier] !== this.#groups);
+    if (this.#bytes + bytesOf(node) > JOINED_BYTES) return false;
+    return node.meets.every((earlier) => this.#group[earlier] !== this.#groups);
   }
 
   #submit(): void {
@@ -107,6 +116,7 @@ class Emitter {
       for (const { off, bytes } of syncAfter) this.#operations.syncForDevice(off, bytes);
     this.#joined = [];
     this.#needed = 0;
+    this.#bytes = 0;
     this.#groups++;
   }
 
@@ -121,6 +131,9 @@ class Emitter {
     };
   }
 }
+
+/** What a step reads of the engine's results. */
+const bytesOf = ({ syncBefore }: GraphNode): number => syncBefore.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** A node's descriptors or records to place `at`. */
 function copy(
