@@ -35,7 +35,7 @@ static int operation_valid(const beta_program *program, const beta_operation *o,
       uint32_t failed;
       if (!is_next(o->first, o->count, *ran, program->record_count)) return 0;
       *ran += o->count;
-      return beta_vector_check(program->window_bytes, program->records + (size_t)o->first * BETA_STEP_BYTES, o->count, &failed) == 0;
+      return beta_operation_check(program->window_bytes, program->records + (size_t)o->first * BETA_STEP_BYTES, o->count, &failed) == 0;
     }
     case BETA_OPERATION_SYNC_FOR_DEVICE:
     case BETA_OPERATION_SYNC_FOR_CPU: return (uint64_t)o->first + o->count <= program->window_bytes;

@@ -113,7 +113,7 @@ static int perform(struct runner *r, const beta_operation *o, double **spent) {
       *spent = &run->vector_ns;
       observe(r);
       const int refused =
-          beta_vector_run_checked(r->device, r->program->records + (size_t)o->first * BETA_STEP_BYTES, o->count, &failed);
+          beta_operation_run(r->device, r->program->records + (size_t)o->first * BETA_STEP_BYTES, o->count, &failed);
       if (refused == 0) return BETA_WAIT_DONE;
       run->record = o->first + failed;
       return refused;

@@ -2,9 +2,8 @@
  * A record is checked whole before it runs: sizes sane, every operand aligned and inside the window, indices in range. The
  * host's own compiler writes these records, but from artifacts that come from outside.
  *
- * The check has two halves. What a record says of itself does not change, so a program's records are checked when it is loaded
- * (beta_group_check_record). Arrays of indices lie in the window, where they change with every input: they are checked each time
- * (beta_group_check_indices), after the record.
+ * The check has two halves. What a record says of itself does not change, so a program's records are checked when it is loaded: here.
+ * Arrays of indices lie in the window, where they change with every input: they are checked each time (indices.c), after the record.
  */
 #include <errno.h>
 #include <math.h>
@@ -29,28 +28,6 @@ static int optional_inside(const beta_vector *v, uint32_t off, uint64_t count, u
   return off == 0 || array_inside(v, off, count, size);
 }
 
-/* The index arrays of a step. They are checked once, so nothing that the step writes may lie on them. */
-typedef struct indices {
-  unsigned count;
-  struct {
-    uint32_t off;
-    uint64_t bytes;
-  } array[4];
-} indices;
-
-static int spared(const indices *kept, uint64_t off, uint64_t bytes) {
-  for (unsigned i = 0; i < kept->count; i++) {
-    const uint64_t begin = kept->array[i].off;
-    if (off < begin + kept->array[i].bytes && begin < off + bytes) return 0;
-  }
-  return 1;
-}
-
-/* Float rows that a step leaves, or none. */
-static int out_valid(const beta_vector *v, const indices *kept, uint32_t off, uint64_t elements) {
-  return off == 0 || (array_inside(v, off, elements, 4) && spared(kept, off, elements * 4));
-}
-
 /*
  * Every element of a result has at least two bytes of its own, so a window bounds the work as well: without this a stride of 0 could ask
  * for hours of it.
@@ -61,24 +38,6 @@ static int starts_inside(const beta_vector *v, uint32_t off, uint32_t sequences)
   return sequences >= 1 && sequences <= ROWS_MAX && array_inside(v, off, (uint64_t)sequences + 1, 4);
 }
 
-/* Row starts of the sequences: ascending from 0 to `rows`. */
-static int starts_ascend(const beta_vector *v, uint32_t off, uint32_t sequences, uint32_t rows) {
-  const uint32_t *starts = beta_at(v, off);
-  if (starts[0] != 0 || starts[sequences] != rows) return 0;
-  for (uint32_t i = 0; i < sequences; i++) {
-    if (starts[i] > starts[i + 1]) return 0;
-  }
-  return 1;
-}
-
-/* Whether a consumer takes the range of a sequence. */
-static int takes_range(const beta_group *g) {
-  for (unsigned c = 0; c < g->step.header.consumers; c++) {
-    if (beta_needs_range(&g->consumers[c])) return 1;
-  }
-  return 0;
-}
-
 /*
  * The part of a step's rows that a record computes. A range of a sequence needs all of its rows: where starts_off is 0 all rows are
  * one sequence, else the starts say so (part_ends_sequences).
@@ -86,31 +45,7 @@ static int takes_range(const beta_group *g) {
 static int part_inside(const beta_group *g, uint32_t first, uint32_t end, uint32_t rows, uint32_t starts_off) {
   if (end == 0) end = rows;
   if (first >= end || end > rows) return 0;
-  return starts_off != 0 || (first == 0 && end == rows) || !takes_range(g);
-}
-
-/* Whether a sequence begins at `row`, or the last one ends there; the starts have been checked. */
-static int is_boundary(const beta_vector *v, uint32_t starts_off, uint32_t sequences, uint32_t row) {
-  const uint32_t *starts = beta_at(v, starts_off);
-  for (uint32_t i = 0; i <= sequences; i++) {
-    if (starts[i] == row) return 1;
-  }
-  return 0;
-}
-
-static int part_ends_sequences(const beta_vector *v, const beta_group *g, uint32_t first, uint32_t end, uint32_t rows,
-                               uint32_t starts_off, uint32_t sequences) {
-  if (end == 0) end = rows;
-  if ((first == 0 && end == rows) || !takes_range(g)) return 1;
-  return is_boundary(v, starts_off, sequences, first) && is_boundary(v, starts_off, sequences, end);
-}
-
-static int indices_below(const beta_vector *v, uint32_t off, uint32_t count, uint32_t limit) {
-  const uint32_t *values = beta_at(v, off);
-  for (uint32_t i = 0; i < count; i++) {
-    if (values[i] >= limit) return 0;
-  }
-  return 1;
+  return starts_off != 0 || (first == 0 && end == rows) || !beta_group_takes_range(g);
 }
 
 static int width_valid(uint32_t width) { return width >= 1 && width <= BETA_STEP_WIDTH_MAX; }
@@ -139,34 +74,29 @@ static int codes_valid(const beta_step_quantise *q) {
 }
 
 /* The sums of rows that a QUANTISE record leaves, `sums_rows` of them in each block. */
-static int sums_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, uint32_t rows) {
+static int sums_valid(const beta_vector *v, const beta_step_quantise *q, uint32_t rows) {
   if (q->sums_rows == 0 || rows % q->sums_rows != 0) return 0;
   const uint64_t blocks = rows / q->sums_rows, block_bytes = (uint64_t)q->sums_rows * 8;
-  return rows_inside(v, q->sums_off, blocks, q->sums_stride, block_bytes, 8) &&
-         spared(kept, q->sums_off, (blocks - 1) * q->sums_stride + block_bytes);
+  return rows_inside(v, q->sums_off, blocks, q->sums_stride, block_bytes, 8);
 }
 
 /* One QUANTISE record behind a producer of `rows` rows, `width` columns and `sequences` sequences. */
-static int quantise_valid(const beta_vector *v, const indices *kept, const beta_step_quantise *q, uint32_t rows, uint32_t width,
+static int quantise_valid(const beta_vector *v, const beta_step_quantise *q, uint32_t rows, uint32_t width,
                           uint32_t sequences) {
   if (q->op != BETA_STEP_QUANTISE || q->kind > BETA_STEP_QUANTISER_ASYMMETRIC || !codes_valid(q)) return 0;
   if (!(q->step > 0) || !isfinite(q->step)) return 0;
-  if (beta_needs_range(q)) {
-    const uint64_t bytes = (uint64_t)sequences * BETA_FOUND_BYTES;
-    if (q->found_off % 8 != 0 || !array_inside(v, q->found_off, sequences, BETA_FOUND_BYTES) || !spared(kept, q->found_off, bytes)) return 0;
-  }
-  if (q->sums_off && !sums_valid(v, kept, q, rows)) return 0;
+  if (beta_needs_range(q) && (q->found_off % 8 != 0 || !array_inside(v, q->found_off, sequences, BETA_FOUND_BYTES))) return 0;
+  if (q->sums_off && !sums_valid(v, q, rows)) return 0;
   const unsigned bits = 1u << (q->format & BETA_FMT_WIDTH_MASK);
   const uint64_t row_bytes = (uint64_t)((width + BETA_BLOCK_ELEMENTS - 1) / BETA_BLOCK_ELEMENTS) * BETA_BEAT_BYTES * bits;
   return optional_inside(v, q->shift_off, width, 4) && (rows == 1 || q->out_stride >= row_bytes) &&
-         rows_inside(v, q->out_off, rows, q->out_stride, row_bytes, BETA_BEAT_BYTES) &&
-         spared(kept, q->out_off, (uint64_t)(rows - 1) * q->out_stride + row_bytes);
+         rows_inside(v, q->out_off, rows, q->out_stride, row_bytes, BETA_BEAT_BYTES);
 }
 
-static int consumers_valid(const beta_vector *v, const indices *kept, const beta_group *g, uint32_t rows, uint32_t width,
+static int consumers_valid(const beta_vector *v, const beta_group *g, uint32_t rows, uint32_t width,
                            uint32_t sequences) {
   for (unsigned c = 0; c < g->step.header.consumers; c++) {
-    if (!quantise_valid(v, kept, &g->consumers[c], rows, width, sequences)) return 0;
+    if (!quantise_valid(v, &g->consumers[c], rows, width, sequences)) return 0;
   }
   return 1;
 }
@@ -217,15 +147,13 @@ static int tables_valid(const beta_vector *v, const beta_group *g, uint32_t word
 
 static int embed_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_embed *s = &g->step.embed;
-  const uint64_t array_bytes = (uint64_t)s->rows * 4, starts_bytes = ((uint64_t)s->sequences + 1) * 4;
-  const indices kept = {4, {{s->ids_off, array_bytes}, {s->positions_off, array_bytes}, {s->types_off, array_bytes}, {s->starts_off, starts_bytes}}};
   return rows_valid(s->rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
          starts_inside(v, s->starts_off, s->sequences) && tables_valid(v, g, s->words, s->width) &&
          array_inside(v, s->position_off, (uint64_t)s->positions * s->width, 4) &&
          array_inside(v, s->type_off, (uint64_t)s->types * s->width, 4) && array_inside(v, s->ids_off, s->rows, 4) &&
          array_inside(v, s->positions_off, s->rows, 4) && array_inside(v, s->types_off, s->rows, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         optional_inside(v, s->out_off, (uint64_t)s->rows * s->width, 4) && consumers_valid(v, g, s->rows, s->width, s->sequences) &&
          part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
@@ -234,10 +162,9 @@ static int affine_valid(const beta_vector *v, const beta_group *g) {
   if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
   if (s->activation > BETA_STEP_ACTIVATION_TANH || s->by_row > 1) return 0;
   if (s->starts_off ? !starts_inside(v, s->starts_off, s->sequences) : s->sequences != 1) return 0;
-  const indices kept = {s->starts_off ? 1 : 0, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return terms_valid(v, g, s->rows, s->width, s->sequences, s->by_row != 0) &&
          optional_inside(v, s->bias_off, s->by_row ? s->rows : s->width, 4) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         optional_inside(v, s->out_off, (uint64_t)s->rows * s->width, 4) && consumers_valid(v, g, s->rows, s->width, s->sequences) &&
          part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
@@ -245,11 +172,10 @@ static int norm_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_norm *s = &g->step.norm;
   if (!rows_valid(s->rows) || !width_valid(s->width) || !work_bounded(v, s->rows, s->width)) return 0;
   const uint64_t elements = (uint64_t)s->rows * s->width;
-  const indices kept = {1, {{s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return starts_inside(v, s->starts_off, s->sequences) && terms_valid(v, g, s->rows, s->width, s->sequences, 0) &&
          optional_inside(v, s->bias_off, s->width, 4) && array_inside(v, s->residual_off, elements, 4) &&
          norm_parameters(v, s->width, s->gamma_off, s->beta_off, s->epsilon) && s->out_off != 0 &&
-         out_valid(v, &kept, s->out_off, elements) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences) &&
+         optional_inside(v, s->out_off, elements, 4) && consumers_valid(v, g, s->rows, s->width, s->sequences) &&
          part_inside(g, s->first_row, s->end_row, s->rows, s->starts_off);
 }
 
@@ -270,10 +196,9 @@ static int softmax_valid(const beta_vector *v, const beta_group *g) {
   if (s->acc_int16 > 1 || !(s->scale > 0) || !isfinite(s->scale)) return 0;
   if (s->table_length > 0 && !array_inside(v, s->table_off, s->table_length, 8)) return 0;
   const uint64_t rows = (uint64_t)s->heads * s->tokens;
-  const indices none = {0};
   if (s->key_sums_off && !rows_inside(v, s->key_sums_off, s->heads, s->key_sums_stride, (uint64_t)s->tokens * 4, 4)) return 0;
-  const int consumed = s->terms ? value_valid(v, &g->terms[0].value, s) && consumers_valid(v, &none, g, s->tokens, g->terms[0].value.width, 1)
-                                : s->consumers == 1 && consumers_valid(v, &none, g, (uint32_t)rows, s->tokens, 1);
+  const int consumed = s->terms ? value_valid(v, &g->terms[0].value, s) && consumers_valid(v, g, s->tokens, g->terms[0].value.width, 1)
+                                : s->consumers == 1 && consumers_valid(v, g, (uint32_t)rows, s->tokens, 1);
   return consumed && rows <= ROWS_MAX && work_bounded(v, rows, s->tokens) &&
          rows_inside(v, s->acc_off, rows, s->acc_stride, (uint64_t)s->tokens * acc_bytes, acc_bytes) && found_valid(v, s->found_a_off, 1) &&
          found_valid(v, s->found_b_off, 1) &&
@@ -290,47 +215,26 @@ static int dense_valid(const beta_vector *v, const beta_group *g) {
 
 static int pick_valid(const beta_vector *v, const beta_group *g) {
   const beta_step_pick *s = &g->step.pick;
-  const indices kept = {2, {{s->index_off, (uint64_t)s->rows * 4}, {s->starts_off, ((uint64_t)s->sequences + 1) * 4}}};
   return rows_valid(s->rows) && rows_valid(s->x_rows) && width_valid(s->width) && work_bounded(v, s->rows, s->width) &&
          s->terms == 0 && starts_inside(v, s->starts_off, s->sequences) && array_inside(v, s->index_off, s->rows, 4) && array_inside(v, s->x_off, (uint64_t)s->x_rows * s->width, 4) &&
-         out_valid(v, &kept, s->out_off, (uint64_t)s->rows * s->width) && consumers_valid(v, &kept, g, s->rows, s->width, s->sequences);
+         optional_inside(v, s->out_off, (uint64_t)s->rows * s->width, 4) && consumers_valid(v, g, s->rows, s->width, s->sequences);
 }
 
-/* The starts of a step's sequences, and that its part holds whole ones where it must. */
-#define SEQUENCES_VALID(v, g, s)                                 \
-  (starts_ascend(v, (s)->starts_off, (s)->sequences, (s)->rows) && \
-   part_ends_sequences(v, g, (s)->first_row, (s)->end_row, (s)->rows, (s)->starts_off, (s)->sequences))
-
-static int embed_indices(const beta_vector *v, const beta_group *g) {
-  const beta_step_embed *s = &g->step.embed;
-  return SEQUENCES_VALID(v, g, s) && indices_below(v, s->ids_off, s->rows, s->words) &&
-         indices_below(v, s->positions_off, s->rows, s->positions) && indices_below(v, s->types_off, s->rows, s->types);
-}
-
-int beta_group_check_indices(const beta_vector *v, const beta_group *g) {
-  const beta_record *s = &g->step;
-  int valid = 1;
-  switch (s->header.op) {
-    case BETA_STEP_EMBED: valid = embed_indices(v, g); break;
-    case BETA_STEP_AFFINE: valid = s->affine.starts_off == 0 || SEQUENCES_VALID(v, g, &s->affine); break;
-    case BETA_STEP_NORM: valid = SEQUENCES_VALID(v, g, &s->norm); break;
-    case BETA_STEP_PICK:
-      valid = starts_ascend(v, s->pick.starts_off, s->pick.sequences, s->pick.rows) &&
-              indices_below(v, s->pick.index_off, s->pick.rows, s->pick.x_rows);
-      break;
-    default: break; /* The others have none. */
-  }
-  return valid ? 0 : -EINVAL;
-}
-
-int beta_group_check_record(const beta_vector *v, const beta_group *g) {
+static int record_valid(const beta_vector *v, const beta_group *g) {
   switch (g->step.header.op) {
-    case BETA_STEP_EMBED: return embed_valid(v, g) ? 0 : -EINVAL;
-    case BETA_STEP_AFFINE: return affine_valid(v, g) ? 0 : -EINVAL;
-    case BETA_STEP_NORM: return norm_valid(v, g) ? 0 : -EINVAL;
-    case BETA_STEP_SOFTMAX: return softmax_valid(v, g) ? 0 : -EINVAL;
-    case BETA_STEP_DENSE: return dense_valid(v, g) ? 0 : -EINVAL;
-    case BETA_STEP_PICK: return pick_valid(v, g) ? 0 : -EINVAL;
-    default: return -EINVAL;
+    case BETA_STEP_EMBED: return embed_valid(v, g);
+    case BETA_STEP_AFFINE: return affine_valid(v, g);
+    case BETA_STEP_NORM: return norm_valid(v, g);
+    case BETA_STEP_SOFTMAX: return softmax_valid(v, g);
+    case BETA_STEP_DENSE: return dense_valid(v, g);
+    case BETA_STEP_PICK: return pick_valid(v, g);
+    default: return 0;
   }
+}
+
+/* Index arrays are checked once, so nothing that the step writes may lie on them. */
+int beta_group_check_record(const beta_vector *v, const beta_group *g) {
+  if (!record_valid(v, g)) return -EINVAL;
+  const beta_indices own = beta_indices_of(g);
+  return beta_group_spares(g, &own) ? 0 : -EINVAL;
 }

@@ -55,13 +55,6 @@ void beta_emit_rows(const beta_job *job, uint32_t sequence, uint32_t begin, uint
   }
 }
 
-static int takes_range(const beta_job *job) {
-  for (unsigned c = 0; c < job->g->step.header.consumers; c++) {
-    if (beta_needs_range(&job->g->consumers[c])) return 1;
-  }
-  return 0;
-}
-
 static void begin_ranges(beta_ranges *ranges) {
   for (unsigned c = 0; c < BETA_STEP_CONSUMERS_MAX; c++) ranges->of[c] = (beta_range){.low = INFINITY, .high = -INFINITY};
   ranges->turns[0] = ranges->turns[3] = INFINITY;
@@ -202,7 +195,7 @@ static void run_ranged(const span *all) {
 void beta_run_rows(const beta_job *job) {
   const uint32_t whole[2] = {0, job->rows};
   span s = {.job = job, .starts = job->starts_off ? beta_at(job->v, job->starts_off) : whole, .begin = job->first, .end = job->end ? job->end : job->rows};
-  if (takes_range(job)) {
+  if (beta_group_takes_range(job->g)) {
     run_ranged(&s);
     return;
   }

@@ -8,20 +8,17 @@
 #include "threads/pool.h"
 #include "vector.h"
 
-/*
- * Gathers a producer and the records behind it; copies, because the caller's buffer may be unaligned. Returns how many records it
- * took, 0 where they run past the end.
- */
-static uint32_t gather(const uint8_t *records, uint32_t left, beta_group *g) {
-  memcpy(&g->step, records, BETA_STEP_BYTES);
+uint32_t beta_group_gather(const void *records, uint32_t left, beta_group *g) {
+  const uint8_t *at = records;
+  memcpy(&g->step, at, BETA_STEP_BYTES);
   const uint32_t terms = g->step.header.terms, consumers = g->step.header.consumers;
   if (terms > BETA_STEP_TERMS_MAX || consumers > BETA_STEP_CONSUMERS_MAX || 1 + terms + consumers > left) return 0;
-  memcpy(g->terms, records + BETA_STEP_BYTES, (size_t)terms * BETA_STEP_BYTES);
-  memcpy(g->consumers, records + (size_t)(1 + terms) * BETA_STEP_BYTES, (size_t)consumers * BETA_STEP_BYTES);
+  memcpy(g->terms, at + BETA_STEP_BYTES, (size_t)terms * BETA_STEP_BYTES);
+  memcpy(g->consumers, at + (size_t)(1 + terms) * BETA_STEP_BYTES, (size_t)consumers * BETA_STEP_BYTES);
   return 1 + terms + consumers;
 }
 
-static void run_group(const beta_vector *v, const beta_group *g) {
+void beta_group_run(const beta_vector *v, const beta_group *g) {
   switch (g->step.header.op) {
     case BETA_STEP_EMBED: beta_embed(v, g); break;
     case BETA_STEP_AFFINE: beta_affine(v, g); break;
@@ -33,36 +30,29 @@ static void run_group(const beta_vector *v, const beta_group *g) {
   }
 }
 
-static int refuse(const beta_group *g, uint32_t index, uint32_t *failed) {
+int beta_group_refuse(const beta_group *g, uint32_t index, uint32_t *failed) {
   *failed = index;
   return beta_fail(-EINVAL, "vector step record %u (op %u) is malformed or reaches outside the window", index,
                    g->step.header.op);
 }
 
-int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed) {
-  const beta_vector v = {.base = NULL, .bytes = window_bytes};
-  for (uint32_t i = 0; i < count;) {
-    beta_group group;
-    const uint32_t taken = gather((const uint8_t *)records + (size_t)i * BETA_STEP_BYTES, count - i, &group);
-    if (taken == 0 || beta_group_check_record(&v, &group) != 0) return refuse(&group, i, failed);
-    i += taken;
-  }
-  return 0;
-}
-
-static int run_records(beta_device *device, const void *records, uint32_t count, int checked, uint32_t *failed) {
-  const beta_vector v = {
+beta_vector beta_vector_of(beta_device *device) {
+  return (beta_vector){
       .base = beta_window(device),
       .bytes = beta_window_bytes(device),
       .kernel = device->vector ? device->vector : beta_vector_kernel_fastest(),
       .pool = device->cpu_pool,
   };
+}
+
+static int run_records(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
+  const beta_vector v = beta_vector_of(device);
   for (uint32_t i = 0; i < count;) {
     beta_group group;
-    const uint32_t taken = gather((const uint8_t *)records + (size_t)i * BETA_STEP_BYTES, count - i, &group);
-    if (taken == 0 || (!checked && beta_group_check_record(&v, &group) != 0)) return refuse(&group, i, failed);
-    if (beta_group_check_indices(&v, &group) != 0) return refuse(&group, i, failed);
-    run_group(&v, &group);
+    const uint32_t taken = beta_group_gather((const uint8_t *)records + (size_t)i * BETA_STEP_BYTES, count - i, &group);
+    if (taken == 0 || beta_group_check_record(&v, &group) != 0 || beta_group_check_indices(&v, &group) != 0)
+      return beta_group_refuse(&group, i, failed);
+    beta_group_run(&v, &group);
     i += taken;
   }
   return 0;
@@ -71,11 +61,7 @@ static int run_records(beta_device *device, const void *records, uint32_t count,
 /* While the CPU's threads are the caller's. */
 int beta_vector_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
   beta_pool_claim(device->cpu_pool);
-  const int refused = run_records(device, records, count, 0, failed);
+  const int refused = run_records(device, records, count, failed);
   beta_pool_disclaim(device->cpu_pool);
   return refused;
-}
-
-int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed) {
-  return run_records(device, records, count, 1, failed);
 }

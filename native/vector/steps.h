@@ -25,7 +25,7 @@
 
 #define BETA_OPERATION_SUBMIT 1u /* first, count: hands the next descriptors to the engine */
 #define BETA_OPERATION_WAIT 2u /* count: until the first count descriptors of the program are complete */
-#define BETA_OPERATION_VECTOR 3u /* first, count: runs step records */
+#define BETA_OPERATION_VECTOR 3u /* first, count: runs step records; the steps among them do not depend on one another */
 #define BETA_OPERATION_SYNC_FOR_DEVICE 4u /* off, bytes: the engine reads next what the CPU wrote */
 #define BETA_OPERATION_SYNC_FOR_CPU 5u /* off, bytes: the CPU reads next what the engine wrote */
 

@@ -208,18 +208,62 @@ void beta_decide_probabilities(beta_job *job);
 /* A SOFTMAX with a VALUE record: rows of the context. */
 void beta_context(const beta_vector *v, const beta_group *g);
 
-/* --- check.c: 0 or -EINVAL --- */
+/* --- indices.c --- */
 
-/* Every operand of the group lies in the window. Depends on the records and the window's size alone. */
-int beta_group_check_record(const beta_vector *v, const beta_group *g);
-/* The index arrays of a group whose records are valid hold what they may. */
+/* Rows and columns of the whole step, whatever part of it a record computes; starts_off 0: one sequence. */
+typedef struct beta_shape {
+  uint32_t rows, width, sequences, starts_off;
+} beta_shape;
+
+typedef struct beta_bytes {
+  uint64_t off, bytes;
+} beta_bytes;
+
+/* The index arrays of a step. */
+typedef struct beta_indices {
+  unsigned count;
+  beta_bytes array[4];
+} beta_indices;
+
+/* Whether a consumer takes the range of a sequence. */
+int beta_group_takes_range(const beta_group *g);
+/* These are of groups whose records are valid. */
+beta_shape beta_shape_of(const beta_group *g);
+beta_indices beta_indices_of(const beta_group *g);
+/* Whether nothing that a step writes lies on the index arrays of one. */
+int beta_group_spares(const beta_group *g, const beta_indices *kept);
+/* 0, or -EINVAL where the index arrays of a group hold what they may not. */
 int beta_group_check_indices(const beta_vector *v, const beta_group *g);
 
-/* --- run.c: for programs, whose records are checked once --- */
+/* --- check.c --- */
 
-/* Checks `count` records for a window of `window_bytes`; 0, or -EINVAL with the index of the refused one. */
-int beta_vector_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed);
-/* Runs records that beta_vector_check has taken, and that nobody can have changed since. Their indices are still checked. The program has claimed the pool. */
-int beta_vector_run_checked(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
+/* Every operand of the group lies in the window: 0 or -EINVAL. Depends on the records and the window's size alone. */
+int beta_group_check_record(const beta_vector *v, const beta_group *g);
+
+/* --- run.c --- */
+
+/*
+ * Gathers a producer and the records behind it; copies, because the caller's buffer may be unaligned. Returns how many records it
+ * took, 0 where they run past the end.
+ */
+uint32_t beta_group_gather(const void *records, uint32_t left, beta_group *g);
+/* Runs what has been checked. */
+void beta_group_run(const beta_vector *v, const beta_group *g);
+/* The sentence for record `index`, which is refused: -EINVAL. */
+int beta_group_refuse(const beta_group *g, uint32_t index, uint32_t *failed);
+beta_vector beta_vector_of(beta_device *device);
+
+/* --- operation.c: for programs, whose records are checked once --- */
+
+/*
+ * Checks `count` records of one operation for a window of `window_bytes`; 0, or -EINVAL with the index of the refused one. Refuses steps
+ * of which one writes on the index arrays of another: steps of one operation run at the same time.
+ */
+int beta_operation_check(uint64_t window_bytes, const void *records, uint32_t count, uint32_t *failed);
+/*
+ * Runs records that beta_operation_check has taken, and that nobody can have changed since. Indices are still checked, those of all steps before
+ * one of them runs. The program has claimed the pool.
+ */
+int beta_operation_run(beta_device *device, const void *records, uint32_t count, uint32_t *failed);
 
 #endif

@@ -73,6 +73,8 @@ export interface GraphNode {
   readonly bytes: number;
   /** Nodes that must come before, ascending. */
   readonly before: readonly number[];
+  /** Of a step: the steps before it with whose bytes it meets. With others it shares cache lines at most, which CPUs keep for each other. */
+  readonly meets: readonly number[];
   /** What the CPU needs synced before this node, and what the engine needs synced after it. */
   readonly syncBefore: readonly WindowRange[];
   readonly syncAfter: readonly WindowRange[];
@@ -121,6 +123,7 @@ export class Graph {
       ns: 0,
       bytes: 0,
       before: [],
+      meets: [],
       syncBefore: [],
       syncAfter: [],
     };
@@ -141,7 +144,7 @@ export class Graph {
     let sync = false;
     for (const entry of buffer.entries) {
       if (!entry.write || !overlaps(entry, begin, end, rectangle)) continue;
-      this.#follow(entry);
+      this.#follow(entry, rectangle);
       sync ||= this.nodes[entry.node]!.resource === 'engine';
     }
     const range = { off: rectangle.begin, bytes: rectangle.end - rectangle.begin };
@@ -156,9 +159,10 @@ export class Graph {
     const last = this.nodes.length - 1;
     let kept = 0;
     for (const entry of entries) {
-      const other = entry.node !== last && overlaps(entry, begin, end, rectangle);
-      if (other) this.#follow(entry);
-      if (!other || !this.#isCovered(entry, buffer, rectangle, begin, end)) entries[kept++] = entry;
+      const meets =
+        entry.node !== last && overlaps(entry, begin, end, rectangle) && this.#follow(entry, rectangle);
+      // Of steps that only share lines each is there for those that meet it.
+      if (!meets || !this.#isCovered(entry, buffer, rectangle, begin, end)) entries[kept++] = entry;
     }
     entries.length = kept;
     const range = { off: rectangle.begin, bytes: rectangle.end - rectangle.begin };
@@ -186,17 +190,28 @@ export class Graph {
     return !shrink(entry, begin, end, rectangle);
   }
 
-  /** The current node comes after the one of an entry. What the CPU wrote is synced once, before the engine touches it. */
-  #follow(entry: Entry): void {
+  /**
+   * The current node comes after the one of an entry. What the CPU wrote is synced once, before the engine touches it. False where both
+   * are steps and have no more than lines in common.
+   */
+  #follow(entry: Entry, { begin, end }: Rectangle): boolean {
     const node = this.nodes.length - 1;
+    const current = this.#current!;
     const before = this.nodes[entry.node] as Writable;
-    if (this.#current!.resource === 'engine' && before.resource === 'cpu' && entry.write && !entry.synced) {
+    if (current.resource === 'engine' && before.resource === 'cpu' && entry.write && !entry.synced) {
       entry.synced = true;
       before.syncAfter.push(entry.range);
     }
-    if (entry.node === node || this.#seen[entry.node] === node) return;
-    this.#seen[entry.node] = node;
-    this.#current!.before.push(entry.node);
+    if (entry.node === node) return true;
+    if (this.#seen[entry.node] !== node) {
+      this.#seen[entry.node] = node;
+      current.before.push(entry.node);
+    }
+    if (current.resource === 'engine' || before.resource === 'engine') return true;
+    const { off, bytes } = entry.range;
+    if (off >= end || begin >= off + bytes) return false;
+    if (current.meets.at(-1) !== entry.node) current.meets.push(entry.node);
+    return true;
   }
 
   #remember(

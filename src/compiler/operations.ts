@@ -10,7 +10,7 @@ export type Operation =
   | { readonly kind: 'submit'; readonly first: number; readonly count: number }
   /** Waits until the program's first `count` descriptors are complete. */
   | { readonly kind: 'wait'; readonly count: number }
-  /** Runs step records first... */
+  /** Runs step records first...; the steps among them do not depend on one another. */
   | { readonly kind: 'vector'; readonly first: number; readonly count: number }
   /** The engine reads next what the CPU wrote; the CPU reads next what the engine wrote. */
   | { readonly kind: 'sync-for-device' | 'sync-for-cpu'; readonly off: number; readonly bytes: number };

@@ -140,7 +140,7 @@ export class ProgramWriter {
     const { rows, sequences } = this.geometry;
     const order = schedule(this.#graph, this.cost);
     return {
-      ...emit(this.#graph, order, this.#descriptors.finish(), this.#steps.finish()),
+      ...emit(this.#graph, order, this.#descriptors.finish(), this.#steps.finish(), this.cost),
       arenaBytes: this.#indices.end - this.#base,
       inputs: {
         rows,

@@ -45,7 +45,7 @@ export const OPERATION = {
   SUBMIT: 1,
   /** count: until the first count descriptors of the program are complete */
   WAIT: 2,
-  /** first, count: runs step records */
+  /** first, count: runs step records; the steps among them do not depend on one another */
   VECTOR: 3,
   /** off, bytes: the engine reads next what the CPU wrote */
   SYNC_FOR_DEVICE: 4,

@@ -2,6 +2,7 @@
  * Timelines in Chrome's trace event format, which Perfetto and chrome://tracing open: one track for the engine, one for the CPU. Measured
  * ones come from a run (native/include/beta.h says what its times are), predicted ones from a schedule.
  */
+import type { GraphNode } from '../compiler/graph.js';
 import { readOperations } from '../compiler/operations.js';
 import type { Program } from '../compiler/program.js';
 import { REASONS } from '../compiler/schedule.js';
@@ -70,6 +71,20 @@ const slice = (
 const nameOf = ({ layer, what }: { layer: number; what: string }, layers: number) =>
   layer < 0 || layer >= layers ? what : `layer ${layer} ${what}`;
 
+/** The steps of one operation: what they are, and how many where there are several. */
+function stepsSlice(steps: readonly GraphNode[], layers: number, begin: number, end: number): TraceEvent {
+  const names = new Set(steps.map((step) => nameOf(step, layers)));
+  const args = steps.length > 1 ? { steps: steps.length } : undefined;
+  return slice('cpu', [...names].join(', '), begin, end, args);
+}
+
+/** Takes the steps of the next `records` records off `nodes`. */
+function takeSteps(nodes: GraphNode[], records: number): GraphNode[] {
+  let count = 0;
+  for (let taken = 0; taken < records; count++) taken += nodes[count]!.count;
+  return nodes.splice(0, count);
+}
+
 /** What a descriptor multiplies. */
 function shapeOf(view: DataView, index: number): Record<string, string | number> {
   const d = decodeDescriptor(view, index * DESCRIPTOR_BYTES);
@@ -92,11 +107,10 @@ export function measuredTrace(
     .flatMap((node) => Array(node.count).fill(node));
   const steps = nodes.filter(({ resource }) => resource === 'cpu');
   const events: TraceEvent[] = [];
-  let step = 0;
   operations.forEach((operation, index) => {
     const [begin, end] = [timeline[2 * index]!, timeline[2 * index + 1]!];
     if (operation.kind === 'vector')
-      events.push(slice('cpu', nameOf(steps[step++]!, layers), begin, end, undefined));
+      events.push(stepsSlice(takeSteps(steps, operation.count), layers, begin, end));
     else if (operation.kind === 'submit')
       events.push(slice('cpu', 'submit', begin, end, { first: operation.first, count: operation.count }));
     else if (operation.kind === 'wait')

@@ -1,14 +1,15 @@
 /**
  * A race detector for programs. It sees what a session does to a device, in order, and knows for every byte of the window who
  * wrote it last and who can see that: the engine may run a descriptor at any moment between its submission and the first wait
- * that covers it, and neither side sees the other's bytes before they are synced (contract sections 2 and 8). Nothing is
- * computed.
+ * that covers it, and neither side sees the other's bytes before they are synced (contract sections 2 and 8). The steps of one
+ * operation run at the same time (native/vector/steps.yaml). Nothing is computed.
  */
 import {
   descriptorAccesses,
   type Indices,
   readGroup,
   type Span,
+  type StepAccesses,
   type StepGroup,
   stepAccesses,
 } from './accesses.js';
@@ -40,6 +41,9 @@ export class HazardDetector {
   readonly #engineWrites: Int32Array;
   /** Number of the step that read a byte last. */
   readonly #stepReads: Int32Array;
+  /** Number of the producer record that wrote a byte last, of all that ran since the beginning. */
+  readonly #recordWrites: Int32Array;
+  #recordsRun = 0;
   /** The index arrays of the program that runs. */
   indices: Indices = () => [];
   #step = 0;
@@ -56,6 +60,7 @@ export class HazardDetector {
     [this.#allowed, this.#defined, this.#unread] = [bytes(), bytes(), bytes()];
     [this.#readOnce, this.#hiddenFromCpu, this.#hiddenFromEngine] = [bytes(), bytes(), bytes()];
     [this.#engineReads, this.#engineWrites, this.#stepReads] = [words(), words(), words()];
+    this.#recordWrites = words();
     for (const { off, bytes } of model) {
       this.#allowed.fill(1, off, off + bytes);
       this.#defined.fill(1, off, off + bytes);
@@ -136,13 +141,21 @@ export class HazardDetector {
   }
 
   runVector(records: Uint8Array, first: number, count: number): void {
+    const groups: { group: StepGroup; accesses: StepAccesses; where: string }[] = [];
     for (let index = first; index < first + count; ) {
       const group = readGroup(records, index);
-      this.#step = this.#stepOf(group);
-      this.#where = `step record ${index} (${group.producer.name})`;
+      const where = `step record ${index} (${group.producer.name})`;
+      groups.push({ group, where, accesses: stepAccesses(group, this.indices) });
+      this.#where = where;
       if (index + group.count > first + count)
         this.#fail('its terms or consumers are not part of the operation');
-      const { reads, touches, space, out, planes, found } = stepAccesses(group, this.indices);
+      index += group.count;
+    }
+    this.#runTogether(groups);
+    for (const { group, where, accesses } of groups) {
+      this.#step = this.#stepOf(group);
+      this.#where = where;
+      const { reads, touches, space, out, planes, found } = accesses;
       this.#cpuWrites(space);
       this.cpuReads([...space, ...reads]);
       this.#each(touches, (at) => {
@@ -156,8 +169,31 @@ export class HazardDetector {
       this.#cpuWrites(out);
       this.#cpuWrites(planes);
       this.#cpuWrites(found, 1);
-      index += group.count;
     }
+  }
+
+  /** What one of them writes none of the others may touch, in any order. */
+  #runTogether(groups: readonly { accesses: StepAccesses; where: string }[]): void {
+    const before = this.#recordsRun;
+    for (const { accesses, where } of groups) {
+      const { space, out, planes, found } = accesses;
+      const own = ++this.#recordsRun;
+      this.#where = where;
+      this.#each([...space, ...out, ...planes, ...found], (at) => {
+        const other = this.#recordWrites[at]!;
+        this.#recordWrites[at] = own;
+        return other > before && other !== own && 'writes what another step of its operation writes';
+      });
+    }
+    groups.forEach(({ accesses, where }, index) => {
+      this.#where = where;
+      this.#each([...accesses.reads, ...accesses.touches], (at) => {
+        const other = this.#recordWrites[at]!;
+        return (
+          other > before && other !== before + 1 + index && 'reads what another step of its operation writes'
+        );
+      });
+    });
   }
 
   /** The number of the step that a record is, or is a part of: parts differ in their rows alone, and no row comes twice. */

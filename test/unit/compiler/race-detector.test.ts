@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { type Operation, OperationWriter, readOperations } from '../../../src/compiler/operations.js';
 import type { Program } from '../../../src/compiler/program.js';
 import { STEP, STEP_BYTES } from '../../../src/native/steps.generated.js';
-import { readStep } from './accesses.js';
+import { readGroup, readStep, type StepGroup } from './accesses.js';
 import { binaryBert, bit, compileRandom, Layout, type Writer } from './models.js';
 
 /**
@@ -38,6 +38,18 @@ describe.each(MODELS)('the race detector on %s', (_, write) => {
     program = layout.build(lengths);
     operations = readOperations(program.operations);
   });
+
+  /** The steps of a vector operation, with their first records. */
+  const stepsOf = (operation: Operation) => {
+    const steps: { first: number; group: StepGroup }[] = [];
+    if (operation.kind !== 'vector') return steps;
+    for (let first = operation.first; first < operation.first + operation.count; ) {
+      const group = readGroup(program.steps, first);
+      steps.push({ first, group });
+      first += group.count;
+    }
+    return steps;
+  };
 
   /** Hazards with operations `index`... replaced by others. */
   const hazards = (index: number, count: number, ...others: Operation[]) =>
@@ -99,6 +111,39 @@ describe.each(MODELS)('the race detector on %s', (_, write) => {
       }
     });
     expect(tried).toBeGreaterThan(8);
+  });
+
+  it('finds steps that are not independent, wherever they become one operation', () => {
+    let tried = 0;
+    operations.forEach((operation, index) => {
+      if (operation.kind !== 'vector') return;
+      const before = operations.findLastIndex(({ kind }, at) => at < index && kind === 'vector');
+      const earlier = operations[before];
+      if (earlier?.kind !== 'vector') return;
+      // Everything between them first, so that nothing but the steps themselves can be at fault.
+      const joined = { ...operation, first: earlier.first, count: earlier.count + operation.count };
+      const found = hazards(before, index - before + 1, ...operations.slice(before + 1, index), joined);
+      if (found.some((hazard) => hazard.includes('another step of its operation'))) tried++;
+    });
+    expect(tried).toBeGreaterThanOrEqual(2);
+  });
+
+  it('finds two steps of one operation that write or read what the other writes', () => {
+    const several = operations.find(
+      (operation) => operation.kind === 'vector' && stepsOf(operation).length > 1,
+    );
+    const [one, other] = stepsOf(several!);
+    const meet = (hazard: string) => hazard.includes('another step of its operation');
+    for (const record of [one!, other!]) {
+      // The planes of the one lie where the planes of the other are; then where it reads its integers.
+      const next = record === one ? other! : one!;
+      const planes = (of: StepGroup) => of.consumers[0]!.fields.out_off!;
+      const quantise = record.first + record.group.count - record.group.consumers.length;
+      const field = STEP.QUANTISE.fields.out_off.offset;
+      expect(moved(quantise, field, planes(next.group) - planes(record.group)).some(meet)).toBe(true);
+      const integers = next.group.producer.fields.acc_off ?? next.group.terms[0]!.fields.acc_off!;
+      expect(moved(quantise, field, integers - planes(record.group)).some(meet)).toBe(true);
+    }
   });
 
   it('finds an output that is a beat off', () => {

@@ -62,6 +62,7 @@ describe('a trace', () => {
       ts: number;
       dur: number;
       name: string;
+      args?: { steps?: number };
     }[];
 
   const isOneTrack = (events: { ts: number; dur: number }[]) => {
@@ -80,7 +81,7 @@ describe('a trace', () => {
       const device = Device.open(uri);
       try {
         const session = new Session(device, artifact);
-        const { program, timeline } = session.trace(sequencesOf([3, 5, 8]));
+        const { program, timeline } = session.trace(sequencesOf([4, 6, 8]));
         const trace = measuredTrace('test', program, artifact.plan.layers.length, timeline);
         const [engine, cpu] = [slices(trace, 1), slices(trace, 2)];
         expect(engine).toHaveLength(program.descriptors.byteLength / 64);
@@ -99,6 +100,11 @@ describe('a trace', () => {
           'head',
         ])
           expect(names).toContain(name);
+        // The softmaxes of the three sequences run side by side; all steps are there.
+        expect(cpu.find(({ name }) => name === 'layer 0 softmax')?.args).toEqual({ steps: 3 });
+        const steps = program.graph.nodes.filter(({ resource }) => resource === 'cpu').length;
+        const isStep = ({ name }: { name: string }) => !/^(submit|fence|sync-.*)$/.test(name);
+        expect(cpu.filter(isStep).reduce((sum, { args }) => sum + (args?.steps ?? 1), 0)).toBe(steps);
         expect(JSON.parse(JSON.stringify(trace))).toEqual(trace);
       } finally {
         device.close();
