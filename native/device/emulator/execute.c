@@ -138,9 +138,10 @@ static bool is_left_out(struct beta_executor *executor, uint32_t at, struct beta
   return true;
 }
 
-/* What a thread reads before its first unit of a job. */
+/* What a thread reads before its first unit of a job; one that is alone has written it. */
 #define FETCHED_TILES 3u
 static void fetch_job(const struct beta_executor *executor) {
+  if (beta_pool_threads(executor->resources.pool) == 1) return;
   beta_fetch(&executor->small, offsetof(struct beta_executor, sheets) - offsetof(struct beta_executor, small));
   beta_fetch(executor->tile, FETCHED_TILES * sizeof *executor->tile);
   beta_sheets_fetch(&executor->sheets);
