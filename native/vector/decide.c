@@ -107,9 +107,15 @@ static beta_range range_of_row(const beta_job *job, const beta_scores *r, uint32
   return (beta_range){.low = of.low * inverse, .high = of.high * inverse};
 }
 
+/* The product of digits 2 k and 2 k + 1 of a distance. */
+static double pair_of(const beta_exponentials *e, uint32_t distance, uint32_t k) {
+  const uint32_t byte = distance >> 8 * k & 255;
+  return e->powers[2 * k][byte & 15] * e->powers[2 * k + 1][byte >> 4];
+}
+
 /* exp(-scale * distance) for distances below 2^24, as weigh() makes it. */
 static double exponential(const beta_exponentials *e, uint32_t distance) {
-  return e->pairs[0][distance & 255] * e->pairs[1][distance >> 8 & 255] * e->pairs[2][distance >> 16 & 255];
+  return pair_of(e, distance, 0) * pair_of(e, distance, 1) * pair_of(e, distance, 2);
 }
 
 /* Whether a row may reach beyond `known`, by its approximate sum: its ends are those of its scores. */

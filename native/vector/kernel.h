@@ -77,7 +77,10 @@ typedef struct beta_exponentials {
   uint8_t byte[BETA_EXPONENTIAL_BYTES][128];
   /* As the table has them, 0 behind its end. */
   double real[BETA_DISTANCES];
-  /* powers[k][j] = exp(-scale * j * 16^k), and the products of two digits: pairs[k][i + 16 * j] = powers[2k][i] * powers[2k + 1][j]. */
+  /*
+   * powers[k][j] = exp(-scale * j * 16^k), and for kernels that look them up (LANES_PAIRS) the products of two digits: pairs[k][i + 16 * j] =
+   * powers[2k][i] * powers[2k + 1][j].
+   */
   double powers[BETA_DIGITS][16];
   double pairs[BETA_DIGITS / 2][256];
 } beta_exponentials;
@@ -131,7 +134,7 @@ struct beta_vector_kernel {
 
   /* Rows of scores: int16_t or int32_t. */
   void (*extremes)(const void *scores, bool int16, uint32_t width, int32_t *least, int32_t *most);
-  /* Fills `powers` and `pairs`. */
+  /* Fills `powers`, and `pairs` if it needs them. */
   void (*powers)(double scale, beta_exponentials *exponentials);
   /* e[i] = exp(-scale * (most - score)), by pairs of digits of the distances, the largest being `furthest`; and their sum. */
   double (*weigh)(const void *scores, bool int16, uint32_t width, int32_t most, uint32_t furthest, const beta_exponentials *exponentials,

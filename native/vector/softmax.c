@@ -4,6 +4,7 @@
  * entries in fixed point: exact in any order, and within 2^-48 of each exponential. A quantiser needs one decision for each distance
  * that occurs, not for each score.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "beta_contract.h"
@@ -27,7 +28,7 @@ void beta_exponentials_of(const beta_vector *v, const beta_step_softmax *s, beta
   const beta_found q = beta_found_at(v, s->found_a_off, 0), k = beta_found_at(v, s->found_b_off, 0);
   const double *table = beta_optional(v, s->table_off);
   const uint32_t length = s->table_length < BETA_DISTANCES ? s->table_length : BETA_DISTANCES;
-  memset(e, 0, sizeof *e);
+  memset(e, 0, offsetof(beta_exponentials, powers));
   v->kernel->powers(s->scale * q.step * k.step, e);
   for (uint32_t i = 0; i < length; i++) {
     e->real[i] = table[i];

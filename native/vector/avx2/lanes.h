@@ -122,6 +122,7 @@ static inline lanes lanes_next_byte(lanes a) {
   for (int i = 0; i < 4; i++) a.v[i] = _mm256_castsi256_pd(_mm256_srli_epi64(_mm256_castpd_si256(a.v[i]), 8));
   return a;
 }
+#define LANES_PAIRS
 /* The product that the low byte of a lane selects. */
 static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned pair, lanes index) {
   const __m256i byte = _mm256_set1_epi64x(255);

@@ -7,9 +7,11 @@ static void powers(double scale, beta_exponentials *e) {
     lanes_store(e->powers[k], exp_lanes(lanes_mul(lanes_set(-scale), lanes_load(digit))));
     e->powers[k][0] = 1; /* whatever the scale is */
   }
+#ifdef LANES_PAIRS
   for (unsigned pair = 0; pair < BETA_DIGITS / 2; pair++) {
     for (unsigned byte = 0; byte < 256; byte++) e->pairs[pair][byte] = e->powers[2 * pair][byte & 15] * e->powers[2 * pair + 1][byte >> 4];
   }
+#endif
 }
 
 /* Digits are taken in pairs, whose products kernels may have in tables; a power of the digit 0 is 1, so how many are taken does not matter. */

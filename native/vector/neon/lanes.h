@@ -144,6 +144,7 @@ static inline lanes lanes_next_byte(lanes a) {
   EACH a.v[i] = vreinterpretq_f64_u64(vshrq_n_u64(vreinterpretq_u64_f64(a.v[i]), 8));
   return a;
 }
+#define LANES_PAIRS
 /* The product that the low byte of a lane selects. */
 static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned pair, lanes index) {
   EACH {

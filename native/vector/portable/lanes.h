@@ -141,6 +141,7 @@ static inline lanes lanes_next_byte(lanes a) {
   EACH a.v[i] = (pair)((pair_bits)a.v[i] >> 8); /* positive numbers: the sign stays 0 */
   return a;
 }
+#define LANES_PAIRS
 /* The product that the low byte of a lane selects. */
 static inline lanes lanes_of_pair(const beta_exponentials *e, unsigned which, lanes index) {
   EACH {
