@@ -64,7 +64,8 @@ static int irq_wait(beta_device *device, uint32_t timeout_us) {
   return 0;
 }
 
-static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes) {
+static int sync_for_device(beta_device *device, uint32_t offset, uint32_t bytes, bool lasting) {
+  if (lasting) note((struct diary *)device, "to stay: "); /* nothing of a program is */
   /* Of the ring only the slots matter: their bytes are in the kick. */
   if (offset >= RING_OFF && offset < RING_OFF + 0x1000) note((struct diary *)device, "slots %u; ", (unsigned)(bytes / 64));
   else note((struct diary *)device, "out %X+%X; ", (unsigned)offset, (unsigned)bytes);
