@@ -203,7 +203,8 @@ void beta_engine_advance(struct emulator *emulator, bool (*until)(void *context)
   struct session *session = &emulator->session;
   struct turn turn = {emulator, until, context, deadline_ns, work_of(session)};
   const uint32_t seat = atomic_load(&emulator->owner) == ENGINE_THREAD && beta_pool_threads(emulator->pool) > 1 ? BETA_SEAT_ENGINE : BETA_SEAT_HOST;
-  while (has_work(emulator) && !must_leave(&turn)) {
+  /* Whoever became the engine gets on with it by something: two that hand it to each other all the time would not otherwise. */
+  for (bool leaves = beta_engine_is_over(emulator); has_work(emulator) && !leaves; leaves = must_leave(&turn)) {
     if (session->begun == 0 && !begin(emulator, emulator_load(emulator, BETA_REG_TAIL))) break;
     if (!beta_execute(emulator->executor, seat, must_pause, &turn, &session->counters)) break;
     while (session->begun > 0) complete(emulator);

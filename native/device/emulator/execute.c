@@ -124,16 +124,25 @@ static void run_tile(const struct beta_tile *tile, const struct beta_resources *
   }
 }
 
-/* Units that were taken before others saw the pause may lie behind the one left out: they run again, to the same end. */
-static bool is_left_out(struct beta_executor *executor, uint32_t at, struct beta_place *place) {
-  if (executor->beats <= BETA_UNASKED_BEATS) return false;
-  if (executor->whole) {
-    place->unasked += executor->tile[at].beats;
-    if (place->unasked <= BETA_UNASKED_BEATS) return false;
-  }
+/* Whether it is time to ask for a pause before tile `at`. */
+static bool is_due(const struct beta_executor *executor, uint32_t at, struct beta_place *place) {
+  place->unasked += executor->tile[at].beats;
+  if (place->unasked <= BETA_UNASKED_BEATS) return false;
   place->unasked = 0;
-  if (!executor->pause(executor->context)) return false;
+  return true;
+}
+
+/*
+ * The first unit of what is left is run whatever comes: every call gets on. From the first on that a pause left out all are; those that were taken
+ * before others saw it may lie behind that one: they run again, to the same end.
+ */
+static bool is_left_out(struct beta_executor *executor, uint32_t at, struct beta_place *place) {
+  if (executor->beats <= BETA_UNASKED_BEATS || at == executor->next) return false;
   uint32_t least = atomic_load(&executor->left_out);
+  if (least == UINT32_MAX) {
+    if (executor->whole && !is_due(executor, at, place)) return false;
+    if (!executor->pause(executor->context)) return false;
+  }
   while (at < least && !atomic_compare_exchange_weak(&executor->left_out, &least, at)) continue;
   return true;
 }

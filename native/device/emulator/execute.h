@@ -30,8 +30,8 @@ bool beta_execute_begin(struct beta_executor *executor, const beta_descriptor *d
 
 /*
  * Goes on with what has begun until all of it is complete; then adds the work to `counters`. `pause` is asked every few milliseconds of work that
- * takes so long, by any of the pool's threads, and makes it return false with the outputs incomplete: the next call goes on from there.
- * `seat` is the caller's in the pool. The engine.
+ * takes so long, by any of the pool's threads, and makes it return false with the outputs incomplete: the next call goes on from there. Every call gets
+ * on by something. `seat` is the caller's in the pool. The engine.
  */
 bool beta_execute(struct beta_executor *executor, uint32_t seat, bool (*pause)(void *context), void *context,
                   struct beta_counters *counters);
