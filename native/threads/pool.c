@@ -24,7 +24,6 @@
 
 #include "threads/spin.h"
 
-#define STACK_BYTES ((size_t)1 << 20)
 #define LINE 128u
 
 struct lane {
@@ -294,9 +293,9 @@ static void init_seats(struct beta_pool *pool) {
 
 /* Starts the pool's own threads, in the seats from `first` on; 0 or an errno. */
 static int start_members(struct beta_pool *pool, uint32_t first) {
-  pthread_attr_t attributes; /* a stack of known size: tiles live on it, whatever the host's limit is */
+  pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, STACK_BYTES);
+  pthread_attr_setstacksize(&attributes, BETA_POOL_STACK_BYTES);
   /* The host's signals are the host's: these threads inherit a full mask. */
   sigset_t all, before;
   sigfillset(&all);

@@ -12,9 +12,16 @@
 #define BETA_THREADS_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define BETA_POOL_THREADS_MAX 64u
+
+/*
+ * Stack of every thread that computes: known, whatever the host's limit is. Rows of the largest width lie on it, in the deepest steps three of
+ * doubles and as many of floats, which is most of a MiB; sanitizers have their own part of it.
+ */
+#define BETA_POOL_STACK_BYTES ((size_t)4 << 20)
 
 /*
  * Seats of a host and of a visitor; those from there on are the pool's own threads'. No two threads work in one seat at the same time, so

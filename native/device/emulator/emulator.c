@@ -14,7 +14,6 @@
 
 #define MAX_KP_LIMIT (BETA_MAX_BLOCKS * 8u) /* a row of MAX_K elements from k0 = 127 at 8 bits */
 #define RING_MAX 12u
-#define STACK_BYTES ((size_t)1 << 20)
 /* A guard behind the window as large as its alignment: an access past the end ends the process instead of spreading. */
 #define GUARD_BYTES ((size_t)BETA_WINDOW_ALIGN)
 
@@ -96,9 +95,9 @@ static int start_threads(struct emulator *emulator, const struct beta_kernel *ke
   emulator->executor = beta_executor_open(kernel, emulator->base.window, emulator->pool);
   if (emulator->executor == NULL) return errno;
 
-  pthread_attr_t attributes; /* a stack of known size: the kernels' tiles live on it, whatever the host's limit is */
+  pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, STACK_BYTES);
+  pthread_attr_setstacksize(&attributes, BETA_POOL_STACK_BYTES);
   /* The host's signals are the host's: the engine's thread inherits a full mask. */
   sigset_t all, before;
   sigfillset(&all);
