@@ -83,6 +83,7 @@ describe('NativeDevice', () => {
     expect(() => NativeDevice.open('emu:', -65536)).toThrow(NativeError);
     expect(() => NativeDevice.open('emu:\0', WINDOW)).toThrow(NativeError);
     expect(() => device.syncForDevice(0, WINDOW + 1)).toThrow(/past the window/);
+    expect(() => device.syncComputed(0, WINDOW + 1)).toThrow(/past the window/);
     expect(() => device.syncForCpu(WINDOW, 1)).toThrow(/past the window/);
     device.syncForDevice(0, WINDOW);
     device.syncForCpu(WINDOW, 0);

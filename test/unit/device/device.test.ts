@@ -61,6 +61,10 @@ class ScriptedDevice {
   checkAlive(): void {}
 
   syncForDevice(off: number, bytes: number): void {
+    this.log.push(`to device ${off}+${bytes}, to stay`);
+  }
+
+  syncComputed(off: number, bytes: number): void {
     this.log.push(`to device ${off}+${bytes}`);
   }
 
