@@ -7,10 +7,9 @@
 #ifndef BETA_DEVICE_DEVICE_H
 #define BETA_DEVICE_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <stdbool.h>
 
 #include "beta.h"
 

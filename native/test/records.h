@@ -57,20 +57,7 @@ static uint32_t starts(uint32_t sequences, uint32_t rows) {
   return off;
 }
 
-typedef union record {
-  uint8_t bytes[BETA_STEP_BYTES];
-  beta_step header;
-  beta_step_quantise quantise;
-  beta_step_term term;
-  beta_step_table table;
-  beta_step_embed embed;
-  beta_step_affine affine;
-  beta_step_norm norm;
-  beta_step_softmax softmax;
-  beta_step_dense dense;
-  beta_step_pick pick;
-  beta_step_value value;
-} record;
+typedef beta_record record;
 
 static uint32_t found(uint32_t sequences) { return space(sequences * BETA_FOUND_BYTES); }
 

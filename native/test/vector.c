@@ -23,14 +23,14 @@ static void damage(record *victim) {
   static const uint32_t interesting[] = {0, 1, 2, 4, 16, 64, 127, 128, 256, 0x1000, WINDOW - 16, WINDOW, 1u << 31, UINT32_MAX};
   const uint32_t at = 4 * below(20); /* the fields */
   uint32_t word;
-  memcpy(&word, victim->bytes + at, sizeof word);
+  memcpy(&word, (uint8_t *)victim + at, sizeof word);
   switch (below(4)) {
     case 0: word = interesting[below(sizeof interesting / sizeof interesting[0])]; break;
     case 1: word += between(0, 128) - 64; break;
     case 2: word = below(WINDOW); break;
     default: word ^= 1u << below(32); break;
   }
-  memcpy(victim->bytes + at, &word, sizeof word);
+  memcpy((uint8_t *)victim + at, &word, sizeof word);
 }
 
 static void test_valid(void) {

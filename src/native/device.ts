@@ -106,6 +106,7 @@ export class NativeDevice {
     if (code !== 0) throw this.#failure('syncForDevice', code);
   }
 
+  /** The same for what was computed and will soon be written again. Throws as syncForDevice does. */
   syncComputed(offset: number, bytes: number): void {
     const code = this.#library.syncComputed(this.#open(), offset, bytes);
     if (code !== 0) throw this.#failure('syncComputed', code);

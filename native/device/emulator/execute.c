@@ -99,7 +99,7 @@ static void deal_tiles(struct beta_executor *executor) {
 
 /* Makes what comes next the job; false where nothing is left. */
 static bool begin_job(struct beta_executor *executor) {
-  const uint32_t threads = beta_pool_threads(executor->resources.pool), *ends = executor->sheets.ends;
+  const uint32_t threads = beta_pool_threads(executor->resources.pool);
   if (executor->whole) return false;
   executor->next = 0;
   if (threads > 1 && executor->small && executor->together.count >= threads * TILES_OF_THREAD) {
@@ -107,9 +107,7 @@ static bool begin_job(struct beta_executor *executor) {
     deal_tiles(executor);
     return true;
   }
-  if (!beta_sheets_next(&executor->sheets, &executor->together)) return false;
-  memcpy(executor->ends, ends, threads * sizeof *ends);
-  return true;
+  return beta_sheets_next(&executor->sheets, &executor->together, executor->ends);
 }
 
 static void run_tile(const struct beta_tile *tile, const struct beta_resources *resources, struct beta_place *place) {

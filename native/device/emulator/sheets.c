@@ -69,7 +69,7 @@ static uint32_t dealt(const struct beta_sheets *sheets, const struct beta_sheet 
  * same lines: so every sheet is dealt out, a part to each seat. Only where panels would be laid out by every
  * thread for it, sheets are dealt whole, unless outputs lie side by side in the same rows.
  */
-static void deal(struct beta_sheets *sheets, bool interleaved) {
+static void deal(struct beta_sheets *sheets, bool interleaved, uint32_t *ends) {
   struct beta_pool *pool = sheets->resources->pool;
   const uint32_t threads = beta_pool_threads(pool);
   bool kept = true;
@@ -81,13 +81,13 @@ static void deal(struct beta_sheets *sheets, bool interleaved) {
       sheets->first[d][s] = units;
       units += dealt(sheets, &sheets->sheet[s], d + 1) - dealt(sheets, &sheets->sheet[s], d);
     }
-    sheets->ends[d] = units;
+    ends[d] = units;
   }
   if (sheets->deals == threads) return;
-  beta_pool_share(pool, units, sheets->ends);
+  beta_pool_share(pool, units, ends);
 }
 
-bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *together) {
+bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *together, uint32_t *ends) {
   struct beta_resources *resources = sheets->resources;
   const uint32_t threads = beta_pool_threads(resources->pool);
   uint64_t units = 0;
@@ -108,7 +108,7 @@ bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *to
     blocks++;
   }
   if (sheets->count == 0) return false;
-  deal(sheets, together->interleaved);
+  deal(sheets, together->interleaved, ends);
   return true;
 }
 
@@ -118,11 +118,9 @@ bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *to
  */
 #define FETCHED_LINES 512u
 static void fetch_rows(const beta_matrix *matrix, uint32_t k0, uint32_t k, uint32_t first, uint32_t end) {
-  const uint32_t lines = (beta_row_bytes(matrix, k0, k) + BETA_CACHE_LINE - 1) / BETA_CACHE_LINE;
+  const uint32_t bytes = beta_row_bytes(matrix, k0, k), lines = (bytes + BETA_CACHE_LINE - 1) / BETA_CACHE_LINE;
   if (first >= end || (uint64_t)(end - first) * lines > FETCHED_LINES) return;
-  for (uint32_t row = first; row < end; row++) {
-    for (uint32_t line = 0; line < lines; line++) __builtin_prefetch(matrix->row0 + row * matrix->stride + line * BETA_CACHE_LINE);
-  }
+  for (uint32_t row = first; row < end; row++) beta_fetch(matrix->row0 + row * matrix->stride, bytes);
 }
 
 /* The operands of what deal d has of sheet s, if its panel has to be laid out. */

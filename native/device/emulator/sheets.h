@@ -23,7 +23,6 @@ struct beta_sheets {
   uint64_t serial; /* of the job's first sheet, among all sheets there have been: 0 is none */
   struct beta_sheet sheet[BETA_SHEETS_MAX];
   uint32_t first[BETA_POOL_THREADS_MAX][BETA_SHEETS_MAX];
-  uint32_t ends[BETA_POOL_THREADS_MAX]; /* of the seats */
   beta_blocks blocks[BETA_SHEETS_MAX];  /* of its tiles */
 
   uint32_t tile, panel; /* panels before `panel` of tile number `tile` are done or among the sheets */
@@ -32,8 +31,8 @@ struct beta_sheets {
 /* Before the first job of other tiles. */
 void beta_sheets_clear(struct beta_sheets *sheets);
 
-/* Makes the next panels the job; false where none are left. */
-bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *together);
+/* Makes the next panels the job, and deals its units: `ends`, one for each seat, as in threads/pool.h. False where none are left. */
+bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *together, uint32_t *ends);
 
 /* Asks for what a thread reads before its first unit of a job: another core has written it, and lines come one after another otherwise. */
 void beta_sheets_fetch(const struct beta_sheets *sheets);
