@@ -1,14 +1,16 @@
 /**
- * A case laid out in a device's window as the compiler would lay it out, and run through the driver. Activations lie in
- * several copies that are announced anew before each use: weights may profit from what a device keeps of them, while
- * activations are new every time, as in a model.
+ * A case laid out in a device's window as the compiler would lay it out, and run as models are: a program, one native call.
+ * Activations lie in several copies that are announced anew before each use: weights may profit from what a device keeps of
+ * them, while activations are new every time, as in a model.
  */
 import { identityTable, thresholdTable } from '../../compiler/epilogues.js';
+import { OperationWriter } from '../../compiler/operations.js';
 import type { Range } from '../../device/allocator.js';
 import { DESCRIPTOR_BYTES, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
-import { encodeQmm } from '../../device/descriptor.js';
-import type { Device } from '../../device/device.js';
+import { encodeQmm, type Qmm } from '../../device/descriptor.js';
+import type { Device, ProgramArrays } from '../../device/device.js';
 import { DeviceError } from '../../device/errors.js';
+import type { NativeProgram } from '../../native/program.js';
 import { type Case, multiplications } from './cases.js';
 import { activationBytes, outputBytes, products, tableEntries, weightBytes } from './layout.js';
 
@@ -17,26 +19,26 @@ import { activationBytes, outputBytes, products, tableEntries, weightBytes } fro
  * the peers, who have one copy.
  */
 const ACTIVATION_BYTES = 256 * 1024;
+/** Results of the copies of a group together: where they fit each has its own, as products of a program that may run together have. */
+const OUTPUT_BYTES = 512 * 1024;
 const COPIES_MAX = 16;
-/** Groups of copies, each one kick, where there are several: while the engine works on one, the host announces and submits the other. */
+/** Groups of copies, each one kick, where there are several: one is announced and submitted while the engine has another. */
 const GROUPS_MAX = 2;
+/** Laps over all groups in a call: as many as give it so much to do that the call itself takes nothing, as it does for the peers. */
+const CALL_MULTIPLICATIONS = 1e8;
+const LAPS_MAX = 8;
 
 interface Group {
-  readonly first: number;
-  readonly count: number;
   readonly activations: Range;
-  /** What to wait for before these activations may be "written" again. */
-  sequence: number | undefined;
+  readonly products: readonly Qmm[];
 }
 
 export class Workload {
-  /** Multiplications of one turn: one group of products. */
+  /** Multiplications of one turn: those of a call, all laps over all groups. */
   readonly multiplications: number;
   readonly #device: Device;
   readonly #ranges: Range[] = [];
-  readonly #groups: Group[] = [];
-  readonly #descriptors: Uint8Array;
-  #next = 0;
+  #program: NativeProgram | undefined;
 
   /** Throws DeviceError where the device does not take the case's K, or the window is too small. */
   constructor(device: Device, work: Case) {
@@ -52,32 +54,26 @@ export class Workload {
     const fitting = Math.min(Math.floor(ACTIVATION_BYTES / bytes), COPIES_MAX);
     const groups = Math.min(Math.max(fitting, 1), GROUPS_MAX);
     const copies = Math.max(Math.floor(fitting / groups), 1);
-    this.multiplications = multiplications(work) * copies;
-    this.#descriptors = new Uint8Array(groups * copies * work.heads * DESCRIPTOR_BYTES);
+    const lap = multiplications(work) * groups * copies;
+    const laps = Math.min(Math.ceil(CALL_MULTIPLICATIONS / lap), LAPS_MAX);
+    this.multiplications = lap * laps;
     try {
-      this.#layOut(work, bytes, groups, copies);
+      this.#program = device.load(programOf(this.#layOut(work, bytes, groups, copies), laps));
     } catch (error) {
       this.free();
       throw error;
     }
   }
 
-  /** Runs `turns` groups of products and returns when all are complete. Throws as Device.submit and wait do. */
+  /** Runs the products `turns` times over. Throws as Device.run does. */
   run(turns: number): void {
-    for (let turn = 0; turn < turns; turn++) {
-      const group = this.#groups[this.#next]!;
-      this.#next = (this.#next + 1) % this.#groups.length;
-      if (group.sequence !== undefined) this.#device.wait(group.sequence);
-      this.#device.syncComputed(group.activations.off, group.activations.bytes);
-      group.sequence = this.#device.submit(this.#descriptors, group.first, group.count);
-    }
-    this.#device.wait(this.#device.submitted);
-    // Sequence numbers wrap; none may be kept until it would look like one to come.
-    for (const group of this.#groups) group.sequence = undefined;
+    for (let turn = 0; turn < turns; turn++) this.#device.run(this.#program!);
   }
 
   /** Gives the window's ranges back. */
   free(): void {
+    this.#program?.free();
+    this.#program = undefined;
     for (const range of this.#ranges.splice(0)) this.#device.allocator.free(range);
   }
 
@@ -93,22 +89,25 @@ export class Workload {
     return range;
   }
 
-  #layOut(work: Case, bytes: number, groups: number, copies: number): void {
+  #layOut(work: Case, bytes: number, groups: number, copies: number): Group[] {
     const weights = this.#weights(work);
-    const output = this.#allocate(outputBytes(work), 'the result');
+    const output = outputBytes(work);
+    const outputs = output * copies <= OUTPUT_BYTES ? copies : 1;
+    const results = this.#allocate(output * outputs, 'the result');
     const table = this.#table(work);
-    const view = new DataView(this.#descriptors.buffer);
-    let count = 0;
-    for (let index = 0; index < groups; index++) {
-      const first = count;
+    return Array.from({ length: groups }, () => {
       const activations = this.#write(this.#allocate(bytes * copies, 'activations'), randomBytes);
-      for (let copy = 0; copy < copies; copy++) {
-        for (const qmm of products(work, activations.off + copy * bytes, weights, output.off, table)) {
-          encodeQmm(view, count++ * DESCRIPTOR_BYTES, qmm);
-        }
-      }
-      this.#groups.push({ first, count: count - first, activations, sequence: undefined });
-    }
+      const all = Array.from({ length: copies }, (_, copy) => [
+        ...products(
+          work,
+          activations.off + copy * bytes,
+          weights,
+          results.off + (copy % outputs) * output,
+          table,
+        ),
+      ]);
+      return { activations, products: all.flat() };
+    });
   }
 
   /** Window offset of the weights, 0 where there are none. */
@@ -127,6 +126,28 @@ export class Workload {
     const range = this.#allocate(entries * TABLE_ENTRY_BYTES, 'the epilogue table');
     return this.#write(range, (bytes) => bytes.set(new Uint8Array(table.buffer))).off;
   }
+}
+
+/** A group's activations are written anew once its products of the lap before are done; its turn is submitted before the one ahead of it is waited for. */
+function programOf(groups: readonly Group[], laps: number): ProgramArrays {
+  const turns = Array.from({ length: laps }, () => groups).flat();
+  const descriptors = new Uint8Array(
+    turns.reduce((sum, { products }) => sum + products.length, 0) * DESCRIPTOR_BYTES,
+  );
+  const view = new DataView(descriptors.buffer);
+  const operations = new OperationWriter();
+  const ends: number[] = [];
+  let count = 0;
+  for (const { activations, products } of turns) {
+    const before = ends.at(-groups.length);
+    if (before !== undefined) operations.wait(before);
+    operations.syncForDevice(activations.off, activations.bytes);
+    operations.submit(count, products.length);
+    for (const qmm of products) encodeQmm(view, count++ * DESCRIPTOR_BYTES, qmm);
+    ends.push(count);
+  }
+  operations.wait(count);
+  return { descriptors, steps: new Uint8Array(0), operations: operations.finish() };
 }
 
 /** The same pseudorandom words every time. */
