@@ -69,20 +69,15 @@ static inline void transpose(__m512i x[16]) {
 struct word {
   const uint8_t *first; /* of the word's block in the first row */
   uint64_t stride;
+  struct beta_shuffle shuffle;
   __mmask64 valid;
-  __m512i move;
 };
 
-static inline struct word word_of(const beta_pair *pair, const beta_matrix *matrix, uint32_t first, uint32_t w, bool moves) {
-  const uint32_t block = (pair->k0 / 64 + w) / 2;
-  const __mmask64 valid = beta_valid(pair->k, w);
-  return (struct word){matrix->row0 + first * matrix->stride + (uint64_t)block * matrix->bits * BETA_BEAT_BYTES,
-                       matrix->stride, valid, move_of(moves, valid)};
-}
-
-static inline __attribute__((always_inline)) __m512i unpack(const struct word *word, struct beta_shuffle shuffle,
-                                                            const uint8_t *block, uint32_t bits) {
-  return _mm512_xor_si512(beta_unpack_directly(shuffle, block, word->valid, bits), word->move);
+static inline __attribute__((always_inline)) struct word word_of(const beta_pair *pair, const beta_matrix *matrix, uint32_t first,
+                                                                 uint32_t w, uint32_t bits) {
+  const uint32_t word = pair->k0 / 64 + w;
+  return (struct word){matrix->row0 + first * matrix->stride + (uint64_t)(word / 2) * bits * BETA_BEAT_BYTES, matrix->stride,
+                       beta_shuffle_of(bits, matrix->encoding == BETA_ENC_S, word % 2), beta_valid(pair->k, w)};
 }
 
 /* The bytes of word `w` of 16 rows, turned, so that a vector has four elements of each. Returns the sums of the lanes' values. */
@@ -100,15 +95,13 @@ static inline __attribute__((always_inline)) __m512i store_square(__m512i square
 
 /* Lanes without a row repeat the last one: their results are never read. */
 static inline __attribute__((always_inline)) __m512i hold_word(const beta_pair *pair, uint32_t first, uint32_t count,
-                                                               uint32_t w, uint8_t *to, uint32_t bits) {
-  const struct word word = word_of(pair, &pair->held, first, w, moves_held(pair));
-  const struct beta_shuffle shuffle =
-      beta_shuffle_of(bits, pair->held.encoding == BETA_ENC_S, (pair->k0 / 64 + w) % 2);
+                                                               uint32_t w, uint8_t *to, uint32_t bits, bool moved) {
+  const struct word word = word_of(pair, &pair->held, first, w, bits);
   const uint8_t *block = word.first;
   __m512i square[16];
 #pragma GCC unroll 16
   for (uint32_t l = 0; l < LANES; l++) {
-    square[l] = unpack(&word, shuffle, block, bits);
+    square[l] = beta_unpack_directly(word.shuffle, block, word.valid, bits, moved);
     block += l + 1 < count ? word.stride : 0;
   }
   return store_square(square, moves_streamed(pair), to);
@@ -131,9 +124,9 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   for (uint32_t w = 0; 64 * w < pair->k; w++, square += 16 * VECTOR) {
     __m512i part;
     switch (bits) {
-      case 2: part = hold_word(pair, first, count, w, square, 2); break;
-      case 4: part = hold_word(pair, first, count, w, square, 4); break;
-      case 8: part = hold_word(pair, first, count, w, square, 8); break;
+      case 2: part = hold_word(pair, first, count, w, square, 2, false); break;
+      case 4: part = hold_word(pair, first, count, w, square, 4, false); break;
+      case 8: part = moves_held(pair) ? hold_word(pair, first, count, w, square, 8, true) : hold_word(pair, first, count, w, square, 8, false); break;
       default: part = hold_word_by_planes(pair, first, count, w, square);
     }
     sum = _mm512_add_epi32(sum, part);
@@ -142,13 +135,11 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
 }
 
 static inline __attribute__((always_inline)) void stream_word(const beta_pair *pair, uint32_t first, uint32_t count,
-                                                              uint32_t w, uint8_t *to, uint32_t bits) {
-  const struct word word = word_of(pair, &pair->streamed, first, w, moves_streamed(pair));
-  const struct beta_shuffle shuffle =
-      beta_shuffle_of(bits, pair->streamed.encoding == BETA_ENC_S, (pair->k0 / 64 + w) % 2);
+                                                              uint32_t w, uint8_t *to, uint32_t bits, bool moved) {
+  const struct word word = word_of(pair, &pair->streamed, first, w, bits);
   const size_t bytes = row_bytes(pair);
   for (uint32_t r = 0; r < count; r++, to += bytes) {
-    _mm512_store_si512(to, unpack(&word, shuffle, word.first + r * word.stride, bits));
+    _mm512_store_si512(to, beta_unpack_directly(word.shuffle, word.first + r * word.stride, word.valid, bits, moved));
   }
 }
 
@@ -179,9 +170,9 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   uint8_t *word = to + VECTOR;
   for (uint32_t w = 0; 64 * w < pair->k; w++, word += VECTOR) {
     switch (bits) {
-      case 2: stream_word(pair, first, count, w, word, 2); break;
-      case 4: stream_word(pair, first, count, w, word, 4); break;
-      case 8: stream_word(pair, first, count, w, word, 8); break;
+      case 2: moves_streamed(pair) ? stream_word(pair, first, count, w, word, 2, true) : stream_word(pair, first, count, w, word, 2, false); break;
+      case 4: moves_streamed(pair) ? stream_word(pair, first, count, w, word, 4, true) : stream_word(pair, first, count, w, word, 4, false); break;
+      case 8: moves_streamed(pair) ? stream_word(pair, first, count, w, word, 8, true) : stream_word(pair, first, count, w, word, 8, false); break;
       default: stream_word_by_planes(pair, first, count, w, word);
     }
   }

@@ -66,9 +66,9 @@ static inline __mmask64 beta_valid(uint32_t k, uint32_t w) {
   return left >= 64 ? UINT64_MAX : UINT64_MAX >> (64 - left);
 }
 
-/* Elements of a block of `bits` planes as bytes: values modulo 256, 0 where not `valid`. */
+/* Elements of a block of `bits` planes as bytes: values modulo 256, moved by 128 (`moved`, a constant); 0 where not `valid`. */
 static inline __attribute__((always_inline)) __m512i beta_unpack_directly(struct beta_shuffle shuffle, const uint8_t *block,
-                                                                          __mmask64 valid, uint32_t bits) {
+                                                                          __mmask64 valid, uint32_t bits, bool moved) {
   __m512i planes;
   if (bits == 8) {
     planes = _mm512_permutex2var_epi8(_mm512_loadu_si512(block), shuffle.order, _mm512_loadu_si512(block + 64));
@@ -76,7 +76,9 @@ static inline __attribute__((always_inline)) __m512i beta_unpack_directly(struct
     const __mmask64 bytes = UINT64_MAX >> (64 - bits * BETA_BEAT_BYTES);
     planes = _mm512_maskz_permutexvar_epi8(shuffle.planes, shuffle.order, _mm512_maskz_loadu_epi8(bytes, block));
   }
-  return _mm512_maskz_gf2p8affine_epi64_epi8(valid, _mm512_set1_epi64((long long)0x8040201008040201), planes, 0);
+  const __m512i elements = _mm512_set1_epi64((long long)0x8040201008040201);
+  return moved ? _mm512_maskz_gf2p8affine_epi64_epi8(valid, elements, planes, 0x80)
+               : _mm512_maskz_gf2p8affine_epi64_epi8(valid, elements, planes, 0);
 }
 
 /* Elements k0 + 64 w and on of a row, where they cannot be had directly. */
@@ -113,7 +115,7 @@ static inline __m512i beta_unpack(const struct beta_unpacker *unpacker, const ui
   if (!unpacker->direct) return beta_unpack_by_planes(matrix, row, unpacker->k0, unpacker->k, w);
   const uint32_t word = unpacker->k0 / 64 + w;
   return beta_unpack_directly(unpacker->shuffle[word % 2], row + (uint64_t)(word / 2) * matrix->bits * BETA_BEAT_BYTES,
-                              beta_valid(unpacker->k, w), matrix->bits);
+                              beta_valid(unpacker->k, w), matrix->bits, false);
 }
 
 /* Adds 64 values, in groups of four, to 16 sums. */
