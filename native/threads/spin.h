@@ -15,11 +15,11 @@ static inline uint64_t beta_monotonic_ns(void) {
 
 /*
  * A sleep and its wake-up cost more than a small QMM, so whoever has a CPU to spare spins for a short while first. After the
- * first microsecond each turn offers the CPU, because the scheduler may have put the thread that is waited for on this
+ * first microseconds each turn offers the CPU, because the scheduler may have put the thread that is waited for on this
  * very CPU; without it a spin only delays what it waits for.
  */
 #define BETA_SPIN_NS 200000u
-#define BETA_SPIN_HARD_NS 1000u
+#define BETA_SPIN_HARD_NS 5000u
 static inline void beta_spin_once(uint64_t spun_ns) {
   if (spun_ns >= BETA_SPIN_HARD_NS) {
     sched_yield();

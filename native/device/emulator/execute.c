@@ -24,7 +24,8 @@
 #define SMALL_BEATS (UINT64_C(1) << 24)
 /*
  * A small tile is a head of attention: products of blocks in one of 256 tokens. So many for each thread are better dealt whole: nothing is laid
- * out twice, and what a head reads and leaves stays with the thread that has its sequence.
+ * out twice, and what a head reads and leaves stays with the thread that has its sequence. For a thread that is alone cutting costs as much as
+ * the smallest of them, and is for nothing.
  */
 #define SMALL_PRODUCTS 65536u
 #define TILES_OF_THREAD 12u
@@ -48,7 +49,21 @@ struct beta_executor {
   uint32_t ends[BETA_POOL_THREADS_MAX]; /* of the seats */
 };
 
+static bool is_alone(const struct beta_executor *executor) { return beta_pool_threads(executor->resources.pool) == 1; }
+
+/*
+ * What makes a job lies in the caches of two cores by turns: one writes it, the other reads it before its first unit. Asked for line by line, when
+ * each is needed, it would take as long as a small tile. One that is alone has it.
+ */
+#define FETCHED_TILES 3u
+static inline __attribute__((always_inline)) void fetch_job(const struct beta_executor *executor, enum beta_intent intent) {
+  beta_fetch(&executor->small, offsetof(struct beta_executor, sheets) - offsetof(struct beta_executor, small), intent);
+  beta_fetch(executor->tile, FETCHED_TILES * sizeof *executor->tile, intent);
+  beta_sheets_fetch(&executor->sheets, intent);
+}
+
 void beta_execute_clear(struct beta_executor *executor) {
+  if (!is_alone(executor)) fetch_job(executor, BETA_TO_WRITE);
   executor->together = (struct beta_together){.tile = executor->tile};
   executor->beats = 0;
   executor->running = executor->whole = false;
@@ -58,13 +73,13 @@ void beta_execute_clear(struct beta_executor *executor) {
 bool beta_execute_has_room(const struct beta_executor *executor) {
   const uint32_t count = executor->together.count;
   if (count == 0) return true;
-  if (beta_pool_threads(executor->resources.pool) == 1) return false;
+  if (is_alone(executor)) return false;
   return executor->small ? count < TILES_MAX && executor->beats < SMALL_BEATS : count < CUT_TILES_MAX && executor->beats < CUT_BEATS;
 }
 
 /* A panel that may be kept is worth looking for, and so is not laid out by whoever runs the tile. */
 static bool is_small(const struct beta_executor *executor, const struct beta_tile *tile) {
-  if (tile->products > SMALL_PRODUCTS || beta_pool_threads(executor->resources.pool) == 1) return false;
+  if (tile->products > SMALL_PRODUCTS || (is_alone(executor) && tile->beats > BETA_UNASKED_BEATS)) return false;
   bool hold_a;
   executor->resources.kernel->choose(&tile->job, &hold_a);
   const struct beta_area *held = hold_a ? &tile->a : &tile->b;
@@ -102,7 +117,7 @@ static bool begin_job(struct beta_executor *executor) {
   const uint32_t threads = beta_pool_threads(executor->resources.pool);
   if (executor->whole) return false;
   executor->next = 0;
-  if (threads > 1 && executor->small && executor->together.count >= threads * TILES_OF_THREAD) {
+  if (executor->small && (threads == 1 || executor->together.count >= threads * TILES_OF_THREAD)) {
     executor->whole = true;
     deal_tiles(executor);
     return true;
@@ -145,19 +160,10 @@ static bool is_left_out(struct beta_executor *executor, uint32_t at, struct beta
   return true;
 }
 
-/* What a thread reads before its first unit of a job; one that is alone has written it. */
-#define FETCHED_TILES 3u
-static void fetch_job(const struct beta_executor *executor) {
-  if (beta_pool_threads(executor->resources.pool) == 1) return;
-  beta_fetch(&executor->small, offsetof(struct beta_executor, sheets) - offsetof(struct beta_executor, small));
-  beta_fetch(executor->tile, FETCHED_TILES * sizeof *executor->tile);
-  beta_sheets_fetch(&executor->sheets);
-}
-
 static void run_unit(void *context, uint32_t at, uint32_t seat) {
   struct beta_executor *executor = context;
   struct beta_place *place = &executor->resources.place[seat];
-  fetch_job(executor);
+  if (!is_alone(executor)) fetch_job(executor, BETA_TO_READ);
   if (is_left_out(executor, at, place)) return;
   if (executor->whole) run_tile(&executor->tile[at], &executor->resources, place);
   else beta_sheets_run(&executor->sheets, at, seat);

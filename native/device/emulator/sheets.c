@@ -120,7 +120,7 @@ bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *to
 static void fetch_rows(const beta_matrix *matrix, uint32_t k0, uint32_t k, uint32_t first, uint32_t end) {
   const uint32_t bytes = beta_row_bytes(matrix, k0, k), lines = (bytes + BETA_CACHE_LINE - 1) / BETA_CACHE_LINE;
   if (first >= end || (uint64_t)(end - first) * lines > FETCHED_LINES) return;
-  for (uint32_t row = first; row < end; row++) beta_fetch(matrix->row0 + row * matrix->stride, bytes);
+  for (uint32_t row = first; row < end; row++) beta_fetch(matrix->row0 + row * matrix->stride, bytes, BETA_TO_READ);
 }
 
 /* The operands of what deal d has of sheet s, if its panel has to be laid out. */
@@ -148,13 +148,17 @@ static const uint8_t *panel_of(const struct beta_sheets *sheets, uint32_t d, uin
   return place->panel;
 }
 
-/* Of the first sheets: as a rule there are no more. */
 #define FETCHED_SHEETS 3u
-void beta_sheets_fetch(const struct beta_sheets *sheets) {
-  beta_fetch(sheets, offsetof(struct beta_sheets, sheet) + FETCHED_SHEETS * sizeof *sheets->sheet);
-  beta_fetch(sheets->first[0], FETCHED_SHEETS * sizeof **sheets->first);
-  beta_fetch(sheets->first[1], FETCHED_SHEETS * sizeof **sheets->first);
-  beta_fetch(sheets->blocks, FETCHED_SHEETS * sizeof *sheets->blocks);
+static inline __attribute__((always_inline)) void fetch_job(const struct beta_sheets *sheets, enum beta_intent intent) {
+  beta_fetch(sheets, offsetof(struct beta_sheets, sheet) + FETCHED_SHEETS * sizeof *sheets->sheet, intent);
+  beta_fetch(sheets->first[0], FETCHED_SHEETS * sizeof **sheets->first, intent);
+  beta_fetch(sheets->first[1], FETCHED_SHEETS * sizeof **sheets->first, intent);
+  beta_fetch(sheets->blocks, FETCHED_SHEETS * sizeof *sheets->blocks, intent);
+}
+
+void beta_sheets_fetch(const struct beta_sheets *sheets, enum beta_intent intent) {
+  if (intent == BETA_TO_WRITE) fetch_job(sheets, BETA_TO_WRITE);
+  else fetch_job(sheets, BETA_TO_READ);
 }
 
 void beta_sheets_run(struct beta_sheets *sheets, uint32_t unit, uint32_t seat) {

@@ -34,8 +34,8 @@ void beta_sheets_clear(struct beta_sheets *sheets);
 /* Makes the next panels the job, and deals its units: `ends`, one for each seat, as in threads/pool.h. False where none are left. */
 bool beta_sheets_next(struct beta_sheets *sheets, const struct beta_together *together, uint32_t *ends);
 
-/* Asks for what a thread reads before its first unit of a job: another core has written it, and lines come one after another otherwise. */
-void beta_sheets_fetch(const struct beta_sheets *sheets);
+/* Asks for what makes the job, of its first sheets: as a rule there are no more. */
+void beta_sheets_fetch(const struct beta_sheets *sheets, enum beta_intent intent);
 
 /* Runs one unit of the job. */
 void beta_sheets_run(struct beta_sheets *sheets, uint32_t unit, uint32_t seat);
