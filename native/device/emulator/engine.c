@@ -93,18 +93,15 @@ void beta_engine_settle(struct emulator *emulator) {
 }
 
 /*
- * Copies a descriptor, reading every word exactly once: the host may write to the window at any time, and what has been
- * validated must be what is executed.
+ * Copies a descriptor, reading every byte exactly once: the host may write to the window at any time, and what has been validated must be what is
+ * executed. It is read in 64-bit words, because it is loaded again at once, as fields and whole: narrower stores would hold up a wider load.
  */
-static beta_descriptor fetch(const struct emulator *emulator, uint32_t at) {
+static void fetch(const struct emulator *emulator, uint32_t at, beta_descriptor *descriptor) {
   const uint8_t *from = (const uint8_t *)emulator->base.window + at;
-  uint32_t words[sizeof(beta_descriptor) / 4];
-  for (size_t i = 0; i < sizeof words / 4; i++) {
-    words[i] = __atomic_load_n((const uint32_t *)(const void *)(from + 4 * i), __ATOMIC_RELAXED);
+  for (size_t i = 0; i < sizeof *descriptor; i += sizeof(uint64_t)) {
+    const uint64_t word = __atomic_load_n((const uint64_t *)(const void *)(from + i), __ATOMIC_RELAXED);
+    memcpy((uint8_t *)descriptor + i, &word, sizeof word);
   }
-  beta_descriptor descriptor;
-  memcpy(&descriptor, words, sizeof descriptor);
-  return descriptor;
 }
 
 /* Fetches and validates a descriptor by its sequence number. */
@@ -112,7 +109,7 @@ static struct beta_fault read_descriptor(const struct emulator *emulator, uint32
   const struct beta_config *config = &emulator->session.config;
   const uint32_t slot = sequence & ((1u << config->ring_log2) - 1);
   const uint32_t at = config->ring + slot * (uint32_t)sizeof *descriptor;
-  *descriptor = fetch(emulator, at);
+  fetch(emulator, at, descriptor);
   return beta_validate(descriptor, &emulator->limits, config->window_bytes, at);
 }
 
