@@ -38,6 +38,7 @@ function markdown({ rows, descriptor, clock_ghz, device, cpu, peers }) {
     ['MAC/cycle', ({ mac_per_cycle }) => figure(mac_per_cycle)],
     ['oneDNN', ({ onednn_gmacs }) => figure(onednn_gmacs)],
     ['ratio', ({ vs_onednn }) => ratio(vs_onednn)],
+    ['in place', ({ vs_onednn_in_place }) => ratio(vs_onednn_in_place)],
     ['OpenBLAS', ({ openblas_gmacs }) => figure(openblas_gmacs)],
     ['ratio', ({ vs_openblas }) => ratio(vs_openblas)],
   ];

@@ -1,6 +1,6 @@
 /*
  * oneDNN's u8s8s32 matrix product, its fastest for quantised layers. Constant weights are in the format that oneDNN asks
- * for, reordered in advance; the heads of attention lie one after another, which it runs faster than inside wider rows.
+ * for, reordered in advance.
  */
 #include <dnnl.h>
 #include <errno.h>
@@ -126,13 +126,25 @@ static int fill_weights(beta_peer_product *product, layout_view plain, size_t el
   return good;
 }
 
+/* Steps from head to head, row to row and column to column of an operand of `rows` rows. */
+struct steps {
+  int64_t step[3];
+};
+
+static struct steps steps_of(int64_t heads, int64_t rows, int64_t columns, int beside) {
+  if (beside) return (struct steps){{columns, heads * columns, 1}};
+  return (struct steps){{rows * columns, columns, 1}};
+}
+
 int beta_peer_prepare(uint32_t m, uint32_t n, uint32_t k, uint32_t heads, uint32_t right,
                       beta_peer_product **result) {
-  const int64_t source_size[3] = {heads, m, k}, source_strides[3] = {(int64_t)m * k, k, 1};
-  const int64_t weights_size[3] = {heads, k, n};
-  const int64_t rows_of_k[3] = {(int64_t)n * k, 1, k}, rows_of_n[3] = {(int64_t)n * k, n, 1};
-  const int64_t output_size[3] = {heads, m, n}, output_strides[3] = {(int64_t)m * n, n, 1};
-  const int64_t *strides = right == BETA_PEER_ROWS_OF_N ? rows_of_n : rows_of_k;
+  const int k_beside = right == BETA_PEER_ROWS_OF_K_BESIDE, n_beside = right == BETA_PEER_ROWS_OF_N_BESIDE;
+  const int64_t source_size[3] = {heads, m, k}, weights_size[3] = {heads, k, n}, output_size[3] = {heads, m, n};
+  const struct steps of_source = steps_of(heads, m, k, k_beside), of_output = steps_of(heads, m, n, n_beside);
+  const struct steps of_n = steps_of(heads, k, n, n_beside), of_k = steps_of(heads, n, k, k_beside);
+  const int64_t turned[3] = {of_k.step[0], of_k.step[2], of_k.step[1]};
+  const int64_t *source_strides = of_source.step, *output_strides = of_output.step;
+  const int64_t *strides = n_beside || right == BETA_PEER_ROWS_OF_N ? of_n.step : turned;
   beta_peer_product *product = calloc(1, sizeof *product);
   if (!product) return -ENOMEM;
   layout source = {0}, plain = {0}, weights = {0}, output = {0};

@@ -21,6 +21,9 @@ enum {
   BETA_PEER_WEIGHTS = 0,     /* constant: the peer may pack it in advance, outside the timing */
   BETA_PEER_ROWS_OF_K = 1,   /* activations, n rows of k elements (K of Q.K^T): packing is part of the product */
   BETA_PEER_ROWS_OF_N = 2,   /* activations, k rows of n elements (V of P.V): packing is part of the product */
+  /* The same as a layer has them, heads side by side in rows of all heads; so lie the left operand of Q.K^T and the result of P.V as well. */
+  BETA_PEER_ROWS_OF_K_BESIDE = 3,
+  BETA_PEER_ROWS_OF_N_BESIDE = 4,
 };
 
 /*

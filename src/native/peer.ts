@@ -18,9 +18,9 @@ export const PEER_FOLDER = fileURLToPath(new URL('../../native/build/peers', imp
 
 /**
  * How the right operand lies, in the order of peer.h: constant weights, packed outside the timing; or activations, as
- * n rows of k elements or as k rows of n.
+ * n rows of k elements or as k rows of n, heads apart or side by side in rows of all.
  */
-const RIGHT = ['weights', 'rows-of-k', 'rows-of-n'] as const;
+const RIGHT = ['weights', 'rows-of-k', 'rows-of-n', 'rows-of-k-beside', 'rows-of-n-beside'] as const;
 
 /** A product [m, k] x [k, n], `heads` times over separate operands. */
 export interface PeerShape {

@@ -30,16 +30,21 @@ export function openPeers(
 /**
  * The same product in a peer's terms: codes of 8 bits (oneDNN) or floats (OpenBLAS) whatever the widths. Weights are packed
  * in advance, attention's operands are not; V^T is computed as V, whose plain layout is the one that peers multiply with.
+ * Heads lie apart, which peers run faster than where a layer has them (`inPlace`, attention alone).
  */
-export function preparePeer(peer: Peer, { role, m, n, k, heads }: Case): PeerProduct {
+export function preparePeer(peer: Peer, { role, m, n, k, heads }: Case, inPlace = false): PeerProduct {
+  const beside = inPlace ? '-beside' : '';
   switch (role) {
     case 'linear':
       return peer.prepare({ m, n, k, heads, right: 'weights' });
     case 'value':
       return peer.prepare({ m: n, n: m, k, heads, right: 'weights' });
     case 'scores':
-      return peer.prepare({ m, n, k, heads, right: 'rows-of-k' });
+      return peer.prepare({ m, n, k, heads, right: `rows-of-k${beside}` });
     case 'context':
-      return peer.prepare({ m, n, k, heads, right: 'rows-of-n' });
+      return peer.prepare({ m, n, k, heads, right: `rows-of-n${beside}` });
   }
 }
+
+/** Whether operands have another place in a layer than where peers run them fastest. */
+export const hasPlace = ({ role }: Case) => role === 'scores' || role === 'context';

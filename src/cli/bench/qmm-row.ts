@@ -4,7 +4,7 @@ import type { Device } from '../../device/device.js';
 import type { Peer, PeerName, PeerProduct } from '../../native/peer.js';
 import { type Case, multiplications } from './cases.js';
 import { type Contestant, contest } from './contest.js';
-import { preparePeer } from './peers.js';
+import { hasPlace, preparePeer } from './peers.js';
 import { rounded } from './statistics.js';
 import { Workload } from './workload.js';
 
@@ -28,8 +28,11 @@ export interface QmmRow {
   readonly clock_ghz: number;
   /** null where the peer is not installed. */
   readonly vs_onednn: number | null;
+  /** To oneDNN on heads that lie where a layer has them, side by side in wider rows; null where there is no such thing. */
+  readonly vs_onednn_in_place: number | null;
   readonly vs_openblas: number | null;
   readonly onednn_gmacs: number | null;
+  readonly onednn_in_place_gmacs: number | null;
   readonly openblas_gmacs: number | null;
   /** What oneDNN chose to compute with. */
   readonly onednn_implementation: string | null;
@@ -42,7 +45,7 @@ export interface QmmRow {
 interface Rates {
   readonly own: number;
   readonly single: number | undefined;
-  readonly peers: ReadonlyMap<PeerName, number>;
+  readonly peers: ReadonlyMap<PeerName | 'onednn-in-place', number>;
 }
 
 function row(
@@ -69,8 +72,10 @@ function row(
     mac_per_cycle: rounded(own / hz),
     clock_ghz: rounded(hz / 1e9),
     vs_onednn: ratio(peers.get('onednn')),
+    vs_onednn_in_place: ratio(peers.get('onednn-in-place')),
     vs_openblas: ratio(peers.get('openblas')),
     onednn_gmacs: giga(peers.get('onednn')),
+    onednn_in_place_gmacs: giga(peers.get('onednn-in-place')),
     openblas_gmacs: giga(peers.get('openblas')),
     onednn_implementation: implementation,
     vs_one_thread: ratio(single),
@@ -87,10 +92,12 @@ export function measure(
   seconds: number,
 ): QmmRow {
   const workloads: Workload[] = [];
-  const products = new Map<PeerName, PeerProduct>();
+  const products = new Map<PeerName | 'onednn-in-place', PeerProduct>();
   try {
     for (const target of single ? [device, single] : [device]) workloads.push(new Workload(target, work));
     for (const [name, peer] of peers) products.set(name, preparePeer(peer, work));
+    const onednn = peers.get('onednn');
+    if (onednn && hasPlace(work)) products.set('onednn-in-place', preparePeer(onednn, work, true));
     const others = [...products.values()].map(
       (product): Contestant => ({
         multiplications: multiplications(work),

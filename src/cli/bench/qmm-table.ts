@@ -35,6 +35,8 @@ export function printQmm({ rows, descriptor, clock_ghz, device, cpu, peers }: Qm
     ['MAC/cycle', ({ mac_per_cycle }) => mac_per_cycle],
   ];
   if (peers.onednn !== null) columns.push(['vs oneDNN', ({ vs_onednn }) => ratio(vs_onednn)]);
+  if (rows.some(({ vs_onednn_in_place }) => vs_onednn_in_place !== null))
+    columns.push(['in place', ({ vs_onednn_in_place }) => ratio(vs_onednn_in_place)]);
   if (peers.openblas !== null) columns.push(['vs OpenBLAS', ({ vs_openblas }) => ratio(vs_openblas)]);
   if (rows.some(({ vs_one_thread }) => vs_one_thread !== null))
     columns.push(['vs one thread', ({ vs_one_thread }) => ratio(vs_one_thread)]);

@@ -85,6 +85,7 @@ describe('peers', () => {
         a_bits: 2,
         b_bits: 2,
         vs_onednn: null,
+        vs_onednn_in_place: null,
         vs_openblas: null,
         vs_one_thread: null,
       });
@@ -107,10 +108,12 @@ describe('peers', () => {
     for (const peer of peers.values()) {
       expect(peer.version).toMatch(/\d+\.\d+/);
       for (const work of casesOf(SHAPES, [1])) {
-        const product = preparePeer(peer, { ...work, m: 16, n: 16 });
-        product.run(2);
-        product.free();
-        expect(() => product.run(1)).toThrow('was freed');
+        for (const inPlace of [false, true]) {
+          const product = preparePeer(peer, { ...work, m: 16, n: 16 }, inPlace);
+          product.run(2);
+          product.free();
+          expect(() => product.run(1)).toThrow('was freed');
+        }
       }
     }
   });

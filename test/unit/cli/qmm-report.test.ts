@@ -30,8 +30,10 @@ const row: QmmRow = {
   mac_per_cycle: 187,
   clock_ghz: 3.692,
   vs_onednn: 3,
+  vs_onednn_in_place: null,
   vs_openblas: null,
   onednn_gmacs: 230.13,
+  onednn_in_place_gmacs: null,
   openblas_gmacs: null,
   onednn_implementation: 'brg:avx512_core_vnni',
   vs_one_thread: null,
@@ -46,6 +48,7 @@ const scores: QmmRow = {
   b_bits: 2,
   b_format: 's2',
   gmacs: 99,
+  vs_onednn_in_place: 4,
 };
 const report: QmmReport = {
   rows: [row, scores],
@@ -66,8 +69,8 @@ describe('the report of bench qmm', () => {
   it('is a markdown table with a line a row', () => {
     const { status, stdout } = tool([], JSON.stringify(report));
     expect(status).toBe(0);
-    expect(stdout).toContain('| project | 128x768x768 | s2 x pm1 | int32 | 690 | 187 | 230 | 3.00 | - | - |');
-    expect(stdout).toContain('| scores | 12 of 128x64x128 | s2 x s2 | int32 | 99 |');
+    expect(stdout).toContain('| project | 128x768x768 | s2 x pm1 | int32 | 690 | 187 | 230 | 3.00 | - | - | - |');
+    expect(stdout).toContain('| scores | 12 of 128x64x128 | s2 x s2 | int32 | 99 | 187 | 230 | 3.00 | 4.00 |');
     expect(stdout).toContain('240 ns');
   });
 
