@@ -32,7 +32,7 @@ const ROUNDS = 15;
  * A hundred times what a call and a fence cost, and short beside a scheduler's turn: a neighbour on the machine spoils some
  * slices and not all.
  */
-const SLICE_MS_MAX = 0.25;
+const SLICE_MS_MAX = 2;
 const CLOCK_US = 100;
 
 function timed(contestant: Contestant, turns: number): number {

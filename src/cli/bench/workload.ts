@@ -19,7 +19,7 @@ import { activationBytes, outputBytes, products, tableEntries, weightBytes } fro
  * the peers, who have one copy.
  */
 const ACTIVATION_BYTES = 256 * 1024;
-/** Results of the copies of a group together: where they fit each has its own, as products of a program that may run together have. */
+/** Results of a group's copies together, unless there is but one: each has its own, as products of a program have that may run together. */
 const OUTPUT_BYTES = 512 * 1024;
 const COPIES_MAX = 16;
 /** Groups of copies, each one kick, where there are several: one is announced and submitted while the engine has another. */
@@ -53,7 +53,10 @@ export class Workload {
     const bytes = activationBytes(work);
     const fitting = Math.min(Math.floor(ACTIVATION_BYTES / bytes), COPIES_MAX);
     const groups = Math.min(Math.max(fitting, 1), GROUPS_MAX);
-    const copies = Math.max(Math.floor(fitting / groups), 1);
+    const copies = Math.max(
+      Math.min(Math.floor(fitting / groups), Math.floor(OUTPUT_BYTES / outputBytes(work))),
+      1,
+    );
     const lap = multiplications(work) * groups * copies;
     const laps = Math.min(Math.ceil(CALL_MULTIPLICATIONS / lap), LAPS_MAX);
     this.multiplications = lap * laps;
@@ -92,19 +95,12 @@ export class Workload {
   #layOut(work: Case, bytes: number, groups: number, copies: number): Group[] {
     const weights = this.#weights(work);
     const output = outputBytes(work);
-    const outputs = output * copies <= OUTPUT_BYTES ? copies : 1;
-    const results = this.#allocate(output * outputs, 'the result');
+    const results = this.#allocate(output * copies, 'the result');
     const table = this.#table(work);
     return Array.from({ length: groups }, () => {
       const activations = this.#write(this.#allocate(bytes * copies, 'activations'), randomBytes);
       const all = Array.from({ length: copies }, (_, copy) => [
-        ...products(
-          work,
-          activations.off + copy * bytes,
-          weights,
-          results.off + (copy % outputs) * output,
-          table,
-        ),
+        ...products(work, activations.off + copy * bytes, weights, results.off + copy * output, table),
       ]);
       return { activations, products: all.flat() };
     });
