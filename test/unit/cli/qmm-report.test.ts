@@ -69,8 +69,12 @@ describe('the report of bench qmm', () => {
   it('is a markdown table with a line a row', () => {
     const { status, stdout } = tool([], JSON.stringify(report));
     expect(status).toBe(0);
-    expect(stdout).toContain('| project | 128x768x768 | s2 x pm1 | int32 | 690 | 187 | 230 | 3.00 | - | - | - |');
-    expect(stdout).toContain('| scores | 12 of 128x64x128 | s2 x s2 | int32 | 99 | 187 | 230 | 3.00 | 4.00 |');
+    expect(stdout).toContain(
+      '| project | 128x768x768 | s2 x pm1 | int32 | 690 | 187 | 230 | 3.00 | - | - | - |',
+    );
+    expect(stdout).toContain(
+      '| scores | 12 of 128x64x128 | s2 x s2 | int32 | 99 | 187 | 230 | 3.00 | 4.00 |',
+    );
     expect(stdout).toContain('240 ns');
   });
 
