@@ -126,25 +126,13 @@ static int fill_weights(beta_peer_product *product, layout_view plain, size_t el
   return good;
 }
 
-/* Steps from head to head, row to row and column to column of an operand of `rows` rows. */
-struct steps {
-  int64_t step[3];
-};
-
-static struct steps steps_of(int64_t heads, int64_t rows, int64_t columns, int beside) {
-  if (beside) return (struct steps){{columns, heads * columns, 1}};
-  return (struct steps){{rows * columns, columns, 1}};
-}
-
 int beta_peer_prepare(uint32_t m, uint32_t n, uint32_t k, uint32_t heads, uint32_t right,
                       beta_peer_product **result) {
-  const int k_beside = right == BETA_PEER_ROWS_OF_K_BESIDE, n_beside = right == BETA_PEER_ROWS_OF_N_BESIDE;
   const int64_t source_size[3] = {heads, m, k}, weights_size[3] = {heads, k, n}, output_size[3] = {heads, m, n};
-  const struct steps of_source = steps_of(heads, m, k, k_beside), of_output = steps_of(heads, m, n, n_beside);
-  const struct steps of_n = steps_of(heads, k, n, n_beside), of_k = steps_of(heads, n, k, k_beside);
-  const int64_t turned[3] = {of_k.step[0], of_k.step[2], of_k.step[1]};
-  const int64_t *source_strides = of_source.step, *output_strides = of_output.step;
-  const int64_t *strides = n_beside || right == BETA_PEER_ROWS_OF_N ? of_n.step : turned;
+  const struct beta_peer_layout lay = beta_peer_layout_of(m, n, k, heads, right);
+  const int64_t source_strides[3] = {lay.left.head, lay.left.row, 1}, output_strides[3] = {lay.result.head, lay.result.row, 1};
+  const int64_t rows_of_k[3] = {lay.right.head, 1, lay.right.row}, rows_of_n[3] = {lay.right.head, lay.right.row, 1};
+  const int64_t *strides = lay.rows_of_n ? rows_of_n : rows_of_k;
   beta_peer_product *product = calloc(1, sizeof *product);
   if (!product) return -ENOMEM;
   layout source = {0}, plain = {0}, weights = {0}, output = {0};

@@ -58,28 +58,15 @@ const char *beta_peer_implementation(const beta_peer_product *product) {
   return openblas_get_corename();
 }
 
-/* Elements from one head to the next, and from one row to the next. */
-struct operand {
-  uint64_t head;
-  blasint row;
-};
-
-static struct operand operand_of(const beta_peer_product *product, uint32_t rows, uint32_t columns, int beside) {
-  if (beside) return (struct operand){columns, (blasint)(product->heads * columns)};
-  return (struct operand){(uint64_t)rows * columns, (blasint)columns};
-}
-
 int beta_peer_run(beta_peer_product *product, uint32_t times) {
   const beta_peer_product p = *product;
-  const int rows_of_n = p.right == BETA_PEER_ROWS_OF_N || p.right == BETA_PEER_ROWS_OF_N_BESIDE;
-  const struct operand a = operand_of(&p, p.m, p.k, p.right == BETA_PEER_ROWS_OF_K_BESIDE);
-  const struct operand b = rows_of_n ? operand_of(&p, p.k, p.n, p.right == BETA_PEER_ROWS_OF_N_BESIDE)
-                                     : operand_of(&p, p.n, p.k, p.right == BETA_PEER_ROWS_OF_K_BESIDE);
-  const struct operand c = operand_of(&p, p.m, p.n, p.right == BETA_PEER_ROWS_OF_N_BESIDE);
+  const struct beta_peer_layout lay = beta_peer_layout_of(p.m, p.n, p.k, p.heads, p.right);
+  const struct beta_peer_steps a = lay.left, b = lay.right, c = lay.result;
   for (uint32_t i = 0; i < times; i++) {
-    for (uint64_t head = 0; head < p.heads; head++) {
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, rows_of_n ? CblasNoTrans : CblasTrans, (blasint)p.m, (blasint)p.n,
-                  (blasint)p.k, 1.0f, p.a + head * a.head, a.row, p.b + head * b.head, b.row, 0.0f, p.c + head * c.head, c.row);
+    for (int64_t head = 0; head < p.heads; head++) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, lay.rows_of_n ? CblasNoTrans : CblasTrans, (blasint)p.m, (blasint)p.n,
+                  (blasint)p.k, 1.0f, p.a + head * a.head, (blasint)a.row, p.b + head * b.head, (blasint)b.row, 0.0f,
+                  p.c + head * c.head, (blasint)c.row);
     }
   }
   return 0;

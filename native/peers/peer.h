@@ -50,6 +50,33 @@ BETA_PEER_API int beta_peer_run(beta_peer_product *product, uint32_t times);
 
 BETA_PEER_API void beta_peer_free(beta_peer_product *product);
 
+/* Elements from one head of an operand to the next, and from one row to the next. */
+struct beta_peer_steps {
+  int64_t head, row;
+};
+
+/* How the operands of a product lie; the rows of the right one are `rows_of_n`, k of n elements, or n of k. */
+struct beta_peer_layout {
+  struct beta_peer_steps left, right, result;
+  int rows_of_n;
+};
+
+static inline struct beta_peer_steps beta_peer_steps_of(int64_t heads, int64_t rows, int64_t columns, int beside) {
+  if (beside) return (struct beta_peer_steps){columns, heads * columns};
+  return (struct beta_peer_steps){rows * columns, columns};
+}
+
+static inline struct beta_peer_layout beta_peer_layout_of(uint32_t m, uint32_t n, uint32_t k, uint32_t heads, uint32_t right) {
+  const int k_beside = right == BETA_PEER_ROWS_OF_K_BESIDE, n_beside = right == BETA_PEER_ROWS_OF_N_BESIDE;
+  const int rows_of_n = n_beside || right == BETA_PEER_ROWS_OF_N;
+  return (struct beta_peer_layout){
+      .left = beta_peer_steps_of(heads, m, k, k_beside),
+      .right = rows_of_n ? beta_peer_steps_of(heads, k, n, n_beside) : beta_peer_steps_of(heads, n, k, k_beside),
+      .result = beta_peer_steps_of(heads, m, n, n_beside),
+      .rows_of_n = rows_of_n,
+  };
+}
+
 /* Pseudorandom bytes, the same every time: speed and clock of a core can depend on the data. */
 static inline uint8_t beta_peer_random(uint32_t *state) {
   *state = *state * 1664525u + 1013904223u;

@@ -56,14 +56,15 @@ static bool is_alone(const struct beta_executor *executor) { return beta_pool_th
  * each is needed, it would take as long as a small tile. One that is alone has it.
  */
 #define FETCHED_TILES 3u
-static inline __attribute__((always_inline)) void fetch_job(const struct beta_executor *executor, enum beta_intent intent) {
+static void fetch_job(const struct beta_executor *executor, enum beta_intent intent) {
+  if (is_alone(executor)) return;
   beta_fetch(&executor->small, offsetof(struct beta_executor, sheets) - offsetof(struct beta_executor, small), intent);
   beta_fetch(executor->tile, FETCHED_TILES * sizeof *executor->tile, intent);
   beta_sheets_fetch(&executor->sheets, intent);
 }
 
 void beta_execute_clear(struct beta_executor *executor) {
-  if (!is_alone(executor)) fetch_job(executor, BETA_TO_WRITE);
+  fetch_job(executor, BETA_TO_WRITE);
   executor->together = (struct beta_together){.tile = executor->tile};
   executor->beats = 0;
   executor->running = executor->whole = false;
@@ -117,7 +118,7 @@ static bool begin_job(struct beta_executor *executor) {
   const uint32_t threads = beta_pool_threads(executor->resources.pool);
   if (executor->whole) return false;
   executor->next = 0;
-  if (executor->small && (threads == 1 || executor->together.count >= threads * TILES_OF_THREAD)) {
+  if (executor->small && (is_alone(executor) || executor->together.count >= threads * TILES_OF_THREAD)) {
     executor->whole = true;
     deal_tiles(executor);
     return true;
@@ -163,7 +164,7 @@ static bool is_left_out(struct beta_executor *executor, uint32_t at, struct beta
 static void run_unit(void *context, uint32_t at, uint32_t seat) {
   struct beta_executor *executor = context;
   struct beta_place *place = &executor->resources.place[seat];
-  if (!is_alone(executor)) fetch_job(executor, BETA_TO_READ);
+  fetch_job(executor, BETA_TO_READ);
   if (is_left_out(executor, at, place)) return;
   if (executor->whole) run_tile(&executor->tile[at], &executor->resources, place);
   else beta_sheets_run(&executor->sheets, at, seat);

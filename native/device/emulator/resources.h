@@ -28,20 +28,21 @@ struct beta_resources {
 
 enum beta_intent { BETA_TO_READ, BETA_TO_WRITE };
 
-/* Asks for the lines of a piece of memory, before they are needed. `intent` is a constant. */
-static inline __attribute__((always_inline)) void beta_fetch(const void *from, size_t bytes, enum beta_intent intent) {
+/* Asks for the lines of a piece of memory, before they are needed. */
+static inline void beta_fetch(const void *from, size_t bytes, enum beta_intent intent) {
   const uintptr_t first = (uintptr_t)from / BETA_CACHE_LINE, last = ((uintptr_t)from + bytes - 1) / BETA_CACHE_LINE;
   for (uintptr_t line = first; line <= last; line++) {
     const char *at = (const char *)(line * BETA_CACHE_LINE);
+    if (intent == BETA_TO_READ) {
+      __builtin_prefetch(at);
+    } else {
 #if defined(__x86_64__)
-    /* What compilers make of the builtin without a flag would leave the line with the other core; CPUs that do not know this one skip it. */
-    if (intent == BETA_TO_WRITE) {
+      /* What compilers make of the builtin without a flag would leave the line with the other core; CPUs that do not know this one skip it. */
       __asm__ volatile("prefetchw %0" ::"m"(*at));
-      continue;
-    }
+#else
+      __builtin_prefetch(at, 1);
 #endif
-    if (intent == BETA_TO_WRITE) __builtin_prefetch(at, 1);
-    else __builtin_prefetch(at);
+    }
   }
 }
 

@@ -149,16 +149,11 @@ static const uint8_t *panel_of(const struct beta_sheets *sheets, uint32_t d, uin
 }
 
 #define FETCHED_SHEETS 3u
-static inline __attribute__((always_inline)) void fetch_job(const struct beta_sheets *sheets, enum beta_intent intent) {
+void beta_sheets_fetch(const struct beta_sheets *sheets, enum beta_intent intent) {
   beta_fetch(sheets, offsetof(struct beta_sheets, sheet) + FETCHED_SHEETS * sizeof *sheets->sheet, intent);
   beta_fetch(sheets->first[0], FETCHED_SHEETS * sizeof **sheets->first, intent);
   beta_fetch(sheets->first[1], FETCHED_SHEETS * sizeof **sheets->first, intent);
   beta_fetch(sheets->blocks, FETCHED_SHEETS * sizeof *sheets->blocks, intent);
-}
-
-void beta_sheets_fetch(const struct beta_sheets *sheets, enum beta_intent intent) {
-  if (intent == BETA_TO_WRITE) fetch_job(sheets, BETA_TO_WRITE);
-  else fetch_job(sheets, BETA_TO_READ);
 }
 
 void beta_sheets_run(struct beta_sheets *sheets, uint32_t unit, uint32_t seat) {

@@ -96,11 +96,6 @@ bool beta_together_take(struct beta_together *together) {
   struct beta_area reads = one->a;
   widen(&reads, &one->b);
   widen(&reads, &one->table);
-  if (together->count == 0) {
-    *last = (struct beta_extent){reads, one->o};
-    together->count = 1;
-    return true;
-  }
   const bool disturb = extents_disturb(last, one, &reads) || extents_disturb(before, one, &reads);
   const bool back = ranges_meet(&one->o, &before->written), interleave = back || ranges_meet(&one->o, &last->written);
   if (disturb || interleave) {

@@ -94,16 +94,22 @@ static inline __attribute__((always_inline)) __m512i store_square(__m512i square
 }
 
 /* Lanes without a row repeat the last one: their results are never read. */
-static inline __attribute__((always_inline)) __m512i hold_word(const beta_pair *pair, uint32_t first, uint32_t count,
-                                                               uint32_t w, uint8_t *to, uint32_t bits, bool moved) {
-  const struct word word = word_of(pair, &pair->held, first, w, bits);
-  const uint8_t *block = word.first;
-  __m512i square[16];
+static inline __attribute__((always_inline)) void unpack_lanes(const struct word *word, uint32_t count, __m512i square[16], uint32_t bits,
+                                                               bool moved) {
+  const uint8_t *block = word->first;
 #pragma GCC unroll 16
   for (uint32_t l = 0; l < LANES; l++) {
-    square[l] = beta_unpack_directly(word.shuffle, block, word.valid, bits, moved);
-    block += l + 1 < count ? word.stride : 0;
+    square[l] = beta_unpack_directly(word->shuffle, block, word->valid, bits, moved);
+    block += l + 1 < count ? word->stride : 0;
   }
+}
+
+static inline __attribute__((always_inline)) __m512i hold_word(const beta_pair *pair, uint32_t first, uint32_t count,
+                                                               uint32_t w, uint8_t *to, uint32_t bits) {
+  const struct word word = word_of(pair, &pair->held, first, w, bits);
+  __m512i square[16];
+  if (bits == 8 && moves_held(pair)) unpack_lanes(&word, count, square, bits, true);
+  else unpack_lanes(&word, count, square, bits, false);
   return store_square(square, moves_streamed(pair), to);
 }
 
@@ -124,9 +130,9 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   for (uint32_t w = 0; 64 * w < pair->k; w++, square += 16 * VECTOR) {
     __m512i part;
     switch (bits) {
-      case 2: part = hold_word(pair, first, count, w, square, 2, false); break;
-      case 4: part = hold_word(pair, first, count, w, square, 4, false); break;
-      case 8: part = moves_held(pair) ? hold_word(pair, first, count, w, square, 8, true) : hold_word(pair, first, count, w, square, 8, false); break;
+      case 2: part = hold_word(pair, first, count, w, square, 2); break;
+      case 4: part = hold_word(pair, first, count, w, square, 4); break;
+      case 8: part = hold_word(pair, first, count, w, square, 8); break;
       default: part = hold_word_by_planes(pair, first, count, w, square);
     }
     sum = _mm512_add_epi32(sum, part);
@@ -134,13 +140,18 @@ static void hold(const beta_pair *pair, uint32_t first, uint32_t count, uint8_t 
   _mm512_store_si512(to, _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), sum), 7));
 }
 
-static inline __attribute__((always_inline)) void stream_word(const beta_pair *pair, uint32_t first, uint32_t count,
-                                                              uint32_t w, uint8_t *to, uint32_t bits, bool moved) {
-  const struct word word = word_of(pair, &pair->streamed, first, w, bits);
-  const size_t bytes = row_bytes(pair);
-  for (uint32_t r = 0; r < count; r++, to += bytes) {
-    _mm512_store_si512(to, beta_unpack_directly(word.shuffle, word.first + r * word.stride, word.valid, bits, moved));
+static inline __attribute__((always_inline)) void unpack_rows(const struct word *word, uint32_t count, uint8_t *to, size_t row,
+                                                              uint32_t bits, bool moved) {
+  for (uint32_t r = 0; r < count; r++, to += row) {
+    _mm512_store_si512(to, beta_unpack_directly(word->shuffle, word->first + r * word->stride, word->valid, bits, moved));
   }
+}
+
+static inline __attribute__((always_inline)) void stream_word(const beta_pair *pair, uint32_t first, uint32_t count,
+                                                              uint32_t w, uint8_t *to, uint32_t bits) {
+  const struct word word = word_of(pair, &pair->streamed, first, w, bits);
+  if (moves_streamed(pair)) unpack_rows(&word, count, to, row_bytes(pair), bits, true);
+  else unpack_rows(&word, count, to, row_bytes(pair), bits, false);
 }
 
 static void stream_word_by_planes(const beta_pair *pair, uint32_t first, uint32_t count, uint32_t w, uint8_t *to) {
@@ -170,9 +181,9 @@ static void stream(const beta_pair *pair, uint32_t first, uint32_t count, uint8_
   uint8_t *word = to + VECTOR;
   for (uint32_t w = 0; 64 * w < pair->k; w++, word += VECTOR) {
     switch (bits) {
-      case 2: moves_streamed(pair) ? stream_word(pair, first, count, w, word, 2, true) : stream_word(pair, first, count, w, word, 2, false); break;
-      case 4: moves_streamed(pair) ? stream_word(pair, first, count, w, word, 4, true) : stream_word(pair, first, count, w, word, 4, false); break;
-      case 8: moves_streamed(pair) ? stream_word(pair, first, count, w, word, 8, true) : stream_word(pair, first, count, w, word, 8, false); break;
+      case 2: stream_word(pair, first, count, w, word, 2); break;
+      case 4: stream_word(pair, first, count, w, word, 4); break;
+      case 8: stream_word(pair, first, count, w, word, 8); break;
       default: stream_word_by_planes(pair, first, count, w, word);
     }
   }

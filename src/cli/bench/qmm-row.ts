@@ -41,11 +41,13 @@ export interface QmmRow {
   readonly rounds: number;
 }
 
+type Opponent = PeerName | 'onednn-in-place';
+
 /** Rates of a row's contestants, multiplications in a second. */
 interface Rates {
   readonly own: number;
   readonly single: number | undefined;
-  readonly peers: ReadonlyMap<PeerName | 'onednn-in-place', number>;
+  readonly peers: ReadonlyMap<Opponent, number>;
 }
 
 function row(
@@ -92,7 +94,7 @@ export function measure(
   seconds: number,
 ): QmmRow {
   const workloads: Workload[] = [];
-  const products = new Map<PeerName | 'onednn-in-place', PeerProduct>();
+  const products = new Map<Opponent, PeerProduct>();
   try {
     for (const target of single ? [device, single] : [device]) workloads.push(new Workload(target, work));
     for (const [name, peer] of peers) products.set(name, preparePeer(peer, work));

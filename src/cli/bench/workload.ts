@@ -3,11 +3,12 @@
  * Activations lie in several copies that are announced anew before each use: weights may profit from what a device keeps of
  * them, while activations are new every time, as in a model.
  */
+import { DescriptorWriter } from '../../compiler/descriptor-writer.js';
 import { identityTable, thresholdTable } from '../../compiler/epilogues.js';
 import { OperationWriter } from '../../compiler/operations.js';
 import type { Range } from '../../device/allocator.js';
-import { DESCRIPTOR_BYTES, TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
-import { encodeQmm, type Qmm } from '../../device/descriptor.js';
+import { TABLE_ENTRY_BYTES } from '../../device/contract.generated.js';
+import type { Qmm } from '../../device/descriptor.js';
 import type { Device, ProgramArrays } from '../../device/device.js';
 import { DeviceError } from '../../device/errors.js';
 import type { NativeProgram } from '../../native/program.js';
@@ -124,26 +125,28 @@ export class Workload {
   }
 }
 
-/** A group's activations are written anew once its products of the lap before are done; its turn is submitted before the one ahead of it is waited for. */
+/**
+ * A group's activations are written anew once its products of the lap before are done; its turn is submitted before the one
+ * ahead of it is waited for.
+ */
 function programOf(groups: readonly Group[], laps: number): ProgramArrays {
-  const turns = Array.from({ length: laps }, () => groups).flat();
-  const descriptors = new Uint8Array(
-    turns.reduce((sum, { products }) => sum + products.length, 0) * DESCRIPTOR_BYTES,
-  );
-  const view = new DataView(descriptors.buffer);
+  const descriptors = new DescriptorWriter();
   const operations = new OperationWriter();
   const ends: number[] = [];
-  let count = 0;
-  for (const { activations, products } of turns) {
+  for (const { activations, products } of Array.from({ length: laps }, () => groups).flat()) {
     const before = ends.at(-groups.length);
     if (before !== undefined) operations.wait(before);
     operations.syncForDevice(activations.off, activations.bytes);
-    operations.submit(count, products.length);
-    for (const qmm of products) encodeQmm(view, count++ * DESCRIPTOR_BYTES, qmm);
-    ends.push(count);
+    operations.submit(descriptors.count, products.length);
+    for (const qmm of products) descriptors.push(qmm);
+    ends.push(descriptors.count);
   }
-  operations.wait(count);
-  return { descriptors, steps: new Uint8Array(0), operations: operations.finish() };
+  operations.wait(descriptors.count);
+  return {
+    descriptors: descriptors.finish(),
+    steps: new Uint8Array(0),
+    operations: operations.finish(),
+  };
 }
 
 /** The same pseudorandom words every time. */
